@@ -1,0 +1,64 @@
+# Pi In The Sky. `make` lists the targets. Only `make setup` uses the network; the others call it when it has not run.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The first Python 3.11 or newer; `make PYTHON=… setup` takes another.
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+CAMERA ?= tests/footage/people.mp4
+SOAK ?= long
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n 2 --dist loadfile
+
+.PHONY: help setup run test test-plain check house soak bench images clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
+		| while IFS='|' read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
+
+setup: $(STAMP) ## make the environments and install what is missing (the only target that uses the network)
+
+$(STAMP): setup.py tools/prepare.py
+	@[[ -n "$(PYTHON)" ]] || { echo "setup: no Python 3.11 or newer found. On Debian: sudo apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) tools/prepare.py
+	@touch $@
+
+run: $(STAMP) ## watch real video (or CAMERA=/dev/video0, CAMERA=rtsp://…) and keep clips of what moves
+	@CAMERA="$(CAMERA)" BIN="$(BIN)" tools/run_demo.sh
+
+test: $(STAMP) ## all that must hold, with the coverage of the package
+	@$(BIN)/coverage erase
+	$(PYTEST) -m "not soak and not alone" $(PARALLEL) --cov --cov-report=
+	$(PYTEST) -m "alone and not soak" --cov --cov-append --cov-report=
+	$(BIN)/coverage report
+
+test-plain: $(STAMP) ## the same tests in one process, without coverage; ONLY=tests/device for some of them
+	$(PYTEST) -m "not soak" $(ONLY)
+
+check: $(STAMP) ## lint, format, types, shell scripts and the house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@command -v shellcheck >/dev/null || { echo "check: shellcheck is missing: sudo apt-get install shellcheck" >&2; exit 1; }
+	shellcheck .ci/run tools/*.sh
+	$(PYTEST) -q tests/test_house_rules.py tests/test_images.py
+
+soak: $(STAMP) ## hundreds of kills, millions of fuzzed inputs (SOAK=short for a taste)
+	SOAK=$(SOAK) HYPOTHESIS_PROFILE=soak $(PYTEST) -m soak --timeout 3600
+
+bench: $(STAMP) ## every figure that the README quotes
+	@command -v motion >/dev/null || { echo "bench: motion is missing: sudo apt-get install motion" >&2; exit 1; }
+	$(BIN)/python -m benchmarks
+
+images: $(STAMP) ## draw the diagrams anew from their sources
+	$(BIN)/python images/draw.py
+
+clean: ## remove what the targets made
+	rm -rf .venv .venvs .wheelhouse run-data bench-results build dist *.egg-info htmlcov .coverage .coverage.* \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

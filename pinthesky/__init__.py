@@ -1,0 +1,1 @@
+"""Pi In The Sky: a fleet of cameras on Raspberry Pis."""

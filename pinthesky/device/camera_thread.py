@@ -1,0 +1,339 @@
+"""The camera thread: sole owner of the camera, which it opens, watches, records, and heals.
+
+States: Idle (closed on purpose, or being reopened after a fault), Buffering, Recording. Other threads reach the camera
+through `submit` and what is built on it; there is no lock around the camera or its settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from concurrent.futures import Future
+from typing import Any, Callable, NamedTuple, Optional
+
+from pinthesky.device.camera_inbox import Arrived, CameraInbox
+from pinthesky.device.clip_recorder import Capture, ClipRecorder
+from pinthesky.device.internal_events import CameraFaulted, CameraOpened, FootageFinished
+from pinthesky.device.motion import LumaMotion, MotionGate, MotionScore, VectorMotion
+from pinthesky.device.permanent_thread import Crash, PermanentThread
+from pinthesky.device.ports import (
+    Camera,
+    CameraDescription,
+    CameraLost,
+    Frame,
+    LumaFrame,
+    MotionVectors,
+    Packet,
+)
+from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
+from pinthesky.model.settings import CameraSettings, MotionSettings
+
+logger = logging.getLogger(__name__)
+
+STALL_S = 5.0
+"""Without a packet for this long, the camera is taken for dead."""
+CLOSE_TIMEOUT_S = 5.0
+FAILURES_MAX = 20
+"""Attempts in a row to get pictures after which a new process is the better chance."""
+_BACK_OFF_FIRST_S = 0.5
+_BACK_OFF_LAST_S = 30.0
+_SOUND_AFTER_S = 30.0
+"""A camera that delivered for this long is sound again: the back-off starts anew at its next fault."""
+_LONGEST_WAIT_S = 0.25
+_GATE_HOLD_S = 1.0
+_US = 1_000_000
+
+
+class CameraGaveUp(PinTheSkyError):
+    """The camera cannot be brought back by this process."""
+
+
+class Duty(NamedTuple):
+    """What the camera is there for at present."""
+
+    camera_open: bool = True
+    record_motion: bool = True
+
+
+class CameraThread(PermanentThread):
+    """Runs one camera. `post` takes internal events; `recorder` is used in this thread only."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        recorder: ClipRecorder,
+        *,
+        settings: tuple[CameraSettings, MotionSettings],
+        duty: Duty,
+        monotonic: Callable[[], float],
+        post: Callable[[object], object],
+        on_crash: Crash,
+        on_motion: Callable[[bool, float], None],
+        random_source: Optional[random.Random] = None,
+    ) -> None:
+        super().__init__("camera", on_crash)
+        self._camera = camera
+        self._recorder = recorder
+        self._settings = settings
+        self._duty = duty
+        self._monotonic = monotonic
+        self._post = post
+        self._on_motion = on_motion
+        self._random = random_source or random.Random()
+        self._inbox = CameraInbox(monotonic)
+        self._pending: Optional[tuple[tuple[CameraSettings, MotionSettings], Future[None]]] = None
+        self._description: Optional[CameraDescription] = None
+        self._judge: Optional[Callable[[Any, float], MotionScore]] = None
+        self._gate = MotionGate(hold_s=_GATE_HOLD_S)
+        self._last_packet_s = self._opened_s = 0.0
+        self._failures = 0
+        self._fault: Optional[str] = None
+        self._retry_at_s = 0.0
+        self._finished = False
+        recorder.configure(*settings)
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Have `work` done in this thread, which owns the camera and the recorder."""
+        future = self._inbox.request(work)
+        if self.stopping and not self._thread.is_alive():
+            self._inbox.refuse_requests(Unavailable("the camera has stopped"))
+        return future
+
+    def still(self, timeout_s: float) -> Future[bytes]:
+        """A JPEG of now. Fails with Unavailable while there is no picture to be had."""
+        return self.submit(lambda: self.still_now(timeout_s))
+
+    def still_now(self, timeout_s: float) -> bytes:
+        """`still` for callers in this thread."""
+        if self._description is None:
+            raise Unavailable(self._fault or "the camera is closed")
+        return self._camera.still(timeout_s)
+
+    def capture(
+        self, duration_s: float, capture_id: Optional[str], connection: Optional[dict[str, Optional[str]]]
+    ) -> Future[Capture]:
+        """Record for `duration_s` from now. Fails with Unavailable while the camera gives no pictures."""
+
+        def work() -> Capture:
+            if self._description is None:
+                raise Unavailable(self._fault or "the camera is closed")
+            return self._recorder.capture(duration_s, capture_id, connection)
+
+        return self.submit(work)
+
+    def take_up(self, duty: Duty) -> Future[None]:
+        """Change what the camera is there for."""
+        return self.submit(lambda: self._take_up(duty))
+
+    def reconfigure(self, camera: CameraSettings, motion: MotionSettings) -> Future[None]:
+        """Take over settings as soon as no clip is open.
+
+        The future ends when the camera runs with them; with InvalidInput when the camera refuses them, and the old
+        ones hold on; it is cancelled when a later call supersedes this one.
+        """
+        outcome: Future[None] = Future()
+
+        def work() -> None:
+            if self._pending is not None:
+                self._pending[1].cancel()
+            self._pending = ((camera, motion), outcome)
+
+        self.submit(work)
+        return outcome
+
+    @property
+    def frame_age_s(self) -> Optional[float]:
+        """Seconds since the last packet; None while none is due (closed on purpose, or being reopened)."""
+        return None if self._description is None else self._monotonic() - self._last_packet_s
+
+    @property
+    def description(self) -> Optional[CameraDescription]:
+        """What the open camera gives."""
+        return self._description
+
+    @property
+    def recorder(self) -> ClipRecorder:
+        """For reading its figures."""
+        return self._recorder
+
+    @property
+    def fault(self) -> Optional[str]:
+        """Why there are no pictures, while there should be."""
+        return self._fault
+
+    def wake(self) -> None:
+        """Make a waiting step return."""
+        self._inbox.wake()
+
+    def step(self) -> None:
+        """Serve one frame or request, and see to the camera."""
+        item = self._inbox.get(_LONGEST_WAIT_S)
+        if isinstance(item, Arrived):
+            self._take(item.frame, item.at_s)
+        elif item is not None and item.future.set_running_or_notify_cancel():
+            try:
+                item.future.set_result(item.work())
+            except PinTheSkyError as error:
+                item.future.set_exception(error)
+        self._supervise()
+
+    def finish(self) -> None:
+        """Close the open clip and the camera."""
+        self._recorder.end()
+        self._close()
+        self._inbox.refuse_requests(Unavailable("the camera has stopped"))
+        if self._pending is not None:
+            self._pending[1].cancel()
+
+    def _take(self, frame: Frame, arrived_s: float) -> None:
+        if self._description is None:
+            return
+        if isinstance(frame, Packet):
+            self._last_packet_s = arrived_s
+            if self._fault is not None:
+                self._fault = None
+                self._post(CameraOpened(self._description, after_fault=True))
+            self._recorder.packet(frame, arrived_s)
+        elif isinstance(frame, LumaFrame):
+            self._judge_scene(frame.luma, frame.timestamp_us)
+        elif isinstance(frame, MotionVectors):
+            self._judge_scene(frame.vectors, frame.timestamp_us)
+        elif isinstance(frame, CameraLost):
+            self._lose(frame.reason)
+        else:
+            self._recorder.end()
+            self._close()
+            self._finished = True
+            self._post(FootageFinished())
+
+    def _judge_scene(self, scene: Any, timestamp_us: int) -> None:
+        if self._judge is None:
+            return
+        timestamp_s = timestamp_us / _US
+        judged = self._judge(scene, timestamp_s)
+        self._gate.update(judged.in_motion, timestamp_s)
+        moving = judged.in_motion and self._gate.in_motion
+        self._on_motion(moving, self._recorder.monotonic_s(timestamp_us))
+        if moving and self._duty.record_motion:
+            self._recorder.motion_goes_on(timestamp_us, judged.score)
+
+    def _supervise(self) -> None:
+        now_s = self._monotonic()
+        self._recorder.housekeeping()
+        if self._pending is not None and not self._recorder.recording:
+            self._apply_pending()
+        wanted = self._duty.camera_open and not self._finished
+        if self._failures and self._description is not None and now_s - self._opened_s > _SOUND_AFTER_S:
+            self._failures = 0
+        if self._description is not None and now_s - self._last_packet_s > STALL_S:
+            self._lose(f"no picture for {STALL_S:.0f} s")
+        elif wanted and self._description is None and now_s >= self._retry_at_s:
+            self._try_open()
+
+    def _take_up(self, duty: Duty) -> None:
+        before, self._duty = self._duty, duty
+        if before.record_motion and not duty.record_motion:
+            self._recorder.stand_down()
+        if not duty.camera_open:
+            self._recorder.end()
+            self._close()
+            self._failures, self._fault = 0, None
+        self._retry_at_s = 0.0
+
+    def _apply_pending(self) -> None:
+        assert self._pending is not None
+        (settings, outcome), self._pending = self._pending, None
+        before, self._settings = self._settings, settings
+        if not outcome.set_running_or_notify_cancel():
+            self._settings = before
+            return
+        reopen = self._description is not None and _picture(before) != _picture(settings)
+        if reopen:
+            self._close()
+        self._recorder.configure(*settings)
+        try:
+            if reopen:
+                self._open()
+            else:
+                self._make_judge()
+        except InvalidInput as error:
+            self._settings = before
+            self._recorder.configure(*before)
+            self._retry_at_s = 0.0
+            outcome.set_exception(error)
+            return
+        except Unavailable as error:
+            # The settings are not at fault: the camera is away, and will be opened with them when it is back.
+            self._failed(str(error))
+        outcome.set_result(None)
+
+    def _try_open(self) -> None:
+        try:
+            self._open()
+        except Unavailable as error:
+            self._failed(str(error))
+        except InvalidInput as error:
+            raise CameraGaveUp(str(error)) from error
+
+    def _open(self) -> None:
+        camera, motion = self._settings
+        description = self._camera.open(camera, motion.privacy_masks)
+        try:
+            self._recorder.begin(description)
+            self._description = description
+            self._make_judge()
+            self._last_packet_s = self._opened_s = self._monotonic()
+            self._camera.start(self._inbox.put)
+        except PinTheSkyError:
+            self._close()
+            raise
+        if self._fault is None:
+            self._post(CameraOpened(description, after_fault=False))
+
+    def _lose(self, reason: str) -> None:
+        self._recorder.end()
+        self._close()
+        self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES_MAX:
+            raise CameraGaveUp(f"the camera was lost {self._failures} times in a row: {reason}")
+        wait_s = min(_BACK_OFF_LAST_S, _BACK_OFF_FIRST_S * 2 ** (self._failures - 1))
+        self._retry_at_s = self._monotonic() + wait_s * self._random.uniform(0.75, 1.0)
+        if self._fault is None:
+            self._post(CameraFaulted(reason))
+        self._fault = reason
+
+    def _close(self) -> None:
+        was_open, self._description = self._description is not None, None
+        closed = self._camera.close(CLOSE_TIMEOUT_S)
+        self._inbox.forget_frames()
+        if was_open and not closed and not self.stopping:
+            raise CameraGaveUp("the camera does not close")
+
+    def _make_judge(self) -> None:
+        camera, motion = self._settings
+        masks: list[Any] = [*motion.masks, *motion.privacy_masks]
+        size = None if self._description is None else self._description.luma_size
+        if size is not None:
+            self._judge = LumaMotion(
+                size[0], size[1], sensitivity=camera.sensitivity, zones=motion.zones, masks=masks
+            ).update
+        else:
+            self._judge = VectorMotion(sensitivity=camera.sensitivity).update
+        self._gate = MotionGate(min_duration_s=motion.min_duration, hold_s=_GATE_HOLD_S)
+
+
+def _picture(settings: tuple[CameraSettings, MotionSettings]) -> tuple[object, ...]:
+    """What the camera itself must be reopened for."""
+    camera, motion = settings
+    return (
+        camera.rotation,
+        camera.resolution,
+        camera.framerate,
+        camera.encoding_bitrate,
+        camera.encoding_profile,
+        camera.encoding_level,
+        motion.privacy_masks,
+    )

@@ -1,0 +1,202 @@
+"""A camera made of arithmetic: a scene in which things move on a script, numbered picture by picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
+
+from pinthesky.device.cameras.h264_encoder import H264Encoder
+from pinthesky.device.cameras.pictures import LumaMaker, Masker, jpeg, turned
+from pinthesky.device.cameras.script import FLAG, Action, SyntheticAddress
+from pinthesky.device.cameras.still_source import StillSource
+from pinthesky.device.cameras.synthetic_scene import STRIP_GREY, Scene
+from pinthesky.device.cameras.timeline import LumaRate
+from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
+from pinthesky.errors import InvalidInput, InvariantBroken
+
+if TYPE_CHECKING:
+    from pinthesky.model.settings import CameraSettings, Polygon
+
+logger = logging.getLogger(__name__)
+
+_US = 1_000_000
+_BEHIND_MAX_S = 10.0
+"""Further behind its time than this (a machine that slept), the camera leaves pictures out, as a real one would."""
+
+
+class _Kit(NamedTuple):
+    """What an open camera works with."""
+
+    scene: Scene
+    encoder: H264Encoder
+    luma: LumaMaker
+    masker: Optional[Masker]
+    framerate: int
+    rotation: int
+
+
+class SyntheticCamera(Camera):
+    """The camera `synthetic`, for demos and tests. Needs PyAV to encode.
+
+    Picture n is due n / framerate seconds after the camera's epoch and says so itself: its number and time stand in the
+    picture, its timestamp is that time. Script and numbers go on while the camera is closed, as the world does.
+    """
+
+    def __init__(
+        self,
+        address: str = "synthetic",
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
+        """`monotonic` and `wait` are for tests that bend time. Raises InvalidInput for an address that is wrong."""
+        self._address = SyntheticAddress.parse(address)
+        if importlib.util.find_spec("av") is None:
+            raise InvalidInput(FLAG, "synthetic needs PyAV to encode its pictures (pip install av)")
+        self._monotonic = monotonic
+        self._wait = wait
+        self._epoch_s = self._address.epoch_s
+        self._judged_s = -1.0
+        self._kit: Optional[_Kit] = None
+        self._painter: Optional[threading.Thread] = None
+        self._stop = threading.Event()
+        self._released = threading.Event()
+        self._stills = StillSource(monotonic)
+
+    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+        """See `Camera.open`."""
+        if self._kit is not None:
+            raise InvariantBroken("the camera is open already")
+        width, height = settings.size
+        rotation = settings.rotation
+        self._kit = kit = _Kit(
+            scene=Scene(width, height, self._address.seed),
+            encoder=H264Encoder(settings, width=width, height=height, framerate=settings.framerate),
+            luma=LumaMaker(width, height, rotation),
+            masker=Masker(privacy_masks, width, height, rotation) if privacy_masks else None,
+            framerate=settings.framerate,
+            rotation=rotation,
+        )
+        self._stop.clear()
+        self._stills = StillSource(self._monotonic)
+        return CameraDescription(
+            model="synthetic",
+            width=width,
+            height=height,
+            framerate=float(settings.framerate),
+            rotation_left=rotation,
+            luma_size=kit.luma.size,
+            can_mask=True,
+        )
+
+    def start(self, sink: Sink) -> None:
+        """See `Camera.start`."""
+        if self._kit is None or self._painter is not None:
+            raise InvariantBroken("the camera is not open, or has been started")
+        # Daemonic, since a script may tell it to hang as a driver would; close joins it otherwise.
+        self._painter = threading.Thread(target=self._run, args=(self._kit, sink), name="camera-synthetic", daemon=True)
+        self._painter.start()
+
+    def still(self, timeout_s: float) -> bytes:
+        """See `Camera.still`."""
+        kit = self._kit
+        picture = self._stills.latest(timeout_s)
+        return jpeg(picture, kit.rotation if kit is not None else 0)
+
+    def request_keyframe(self) -> bool:
+        """See `Camera.request_keyframe`."""
+        if self._kit is None:
+            return False
+        self._kit.encoder.request_keyframe()
+        return True
+
+    def close(self, timeout_s: float) -> bool:
+        """See `Camera.close`."""
+        self._stop.set()
+        self._stills.end("the camera is closed")
+        if self._painter is not None:
+            self._painter.join(timeout_s)
+            if self._painter.is_alive():
+                return False
+        self._painter = self._kit = None
+        return True
+
+    def release(self) -> None:
+        """End the script's `hang`, now and later."""
+        self._released.set()
+
+    def _run(self, kit: _Kit, sink: Sink) -> None:
+        try:
+            reason = self._play(kit, sink)
+        except Exception as error:
+            logger.exception("the synthetic camera failed")
+            reason = f"the synthetic camera failed: {type(error).__name__}"
+        if reason is not None and not self._stop.is_set():
+            self._stills.end(reason)
+            sink(CameraLost(reason))
+
+    def _play(self, kit: _Kit, sink: Sink) -> Optional[str]:
+        """Give pictures until told to stop; returns why there are no more, None when the script has ended."""
+        if self._epoch_s is None:
+            self._epoch_s = self._monotonic()
+            number = 0
+        else:
+            number = self._number_now(kit) + 1
+        luma_rate = LumaRate()
+        while self._wait_until(number / kit.framerate):
+            number = max(number, self._number_now(kit) - round(_BEHIND_MAX_S * kit.framerate))
+            time_s = number / kit.framerate
+            lost = self._address.script.losses_between(self._judged_s, time_s)
+            self._judged_s = time_s
+            if lost:
+                return "the script says so"
+            moment = self._address.script.at(time_s)
+            if moment is None:
+                sink(FootageEnded())
+                return None
+            if moment.action is Action.HANG:
+                self._hang(time_s + moment.length_s - moment.elapsed_s)
+            elif moment.action is not Action.STALL:
+                self._give(kit, sink, number, luma_rate=luma_rate)
+            number += 1
+        return None
+
+    def _give(self, kit: _Kit, sink: Sink, number: int, *, luma_rate: LumaRate) -> None:
+        from av.video.frame import VideoFrame
+
+        time_s = number / kit.framerate
+        moment = self._address.script.at(time_s)
+        if moment is None:
+            return
+        picture = VideoFrame.from_ndarray(kit.scene.picture(number, time_s, moment), format="yuv420p")
+        if kit.masker is not None:
+            picture = kit.masker.apply(picture)
+        timestamp_us = number * _US // kit.framerate
+        for packet in kit.encoder.encode(picture, timestamp_us):
+            sink(packet)
+        self._stills.put(picture)
+        if luma_rate.takes(timestamp_us):
+            luma = kit.luma.luma(picture).copy()
+            unturned = turned(luma, -kit.rotation)
+            # Rows of the luma frame that show any of the strip.
+            unturned[kit.scene.strip_row * unturned.shape[0] // picture.height :] = STRIP_GREY
+            sink(LumaFrame(luma, timestamp_us))
+
+    def _number_now(self, kit: _Kit) -> int:
+        return max(0, int(self._now_s() * kit.framerate))
+
+    def _now_s(self) -> float:
+        """Seconds since the epoch, as fast as the address says."""
+        assert self._epoch_s is not None
+        return (self._monotonic() - self._epoch_s) * self._address.speed
+
+    def _wait_until(self, time_s: float) -> bool:
+        """Wait for a time of the script. False when the camera is to stop."""
+        return not self._wait(self._stop, max(0.0, (time_s - self._now_s()) / self._address.speed))
+
+    def _hang(self, until_s: float) -> None:
+        self._wait(self._released, max(0.0, (until_s - self._now_s()) / self._address.speed))

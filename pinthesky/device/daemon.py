@@ -1,0 +1,469 @@
+"""The daemon: puts the parts together, starts and stops the threads, and is the end of the process.
+
+Everything has one owner here. The main thread only waits for a signal, a failure or the end of the footage, and then
+runs the stop: one path, one deadline, whatever the cause.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from pinthesky.aws.connections import ApiGatewayConnectionPoster
+from pinthesky.aws.credentials import CredentialsEndpoint
+from pinthesky.aws.log_store import CloudWatchLogStore
+from pinthesky.aws.object_store import S3ObjectStore
+from pinthesky.aws.session import AwsSession
+from pinthesky.device import flags
+from pinthesky.device.allowed_destinations import AllowedDestinations
+from pinthesky.device.answer_worker import AnswerWorker
+from pinthesky.device.camera_thread import CameraThread, Duty
+from pinthesky.device.cameras.selection import camera_for
+from pinthesky.device.clip_recorder import ClipRecorder
+from pinthesky.device.clip_spool import ClipSpool
+from pinthesky.device.clip_writer import ClipFinisher
+from pinthesky.device.command_handlers import CommandHandlers
+from pinthesky.device.destination import Destination
+from pinthesky.device.event_output import EventOutput
+from pinthesky.device.event_reporter import Asker, EventReporter
+from pinthesky.device.event_thread import QUEUE_MAX, EventThread
+from pinthesky.device.finishing_worker import FinishingWorker
+from pinthesky.device.health_reporter import DaemonFacts, HealthReporter
+from pinthesky.device.inotify_thread import INotifyThread
+from pinthesky.device.internal_events import (
+    CommandArrived,
+    EventForCloud,
+    FootageFinished,
+    ItemStored,
+    ShadowArrived,
+    SpoolPressed,
+)
+from pinthesky.device.motion_activity import ActivityLog
+from pinthesky.device.operating_mode import watching
+from pinthesky.device.ports import Camera
+from pinthesky.device.settings_applier import SettingsApplier
+from pinthesky.device.shadow_reconciler import ShadowReconciler
+from pinthesky.device.state_folder import StateFolder
+from pinthesky.device.systemd import Notifier, Watchdog
+from pinthesky.device.telemetry import LogShipper, MetricLog, configure_logging
+from pinthesky.device.timekeeping import SystemClock, TimeKeeper
+from pinthesky.device.uploader import Uploader
+from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
+from pinthesky.model import events
+from pinthesky.model.commands import Command
+from pinthesky.model.identifiers import EventId
+from pinthesky.model.recording import Item, Moment
+from pinthesky.model.settings import DeviceSettings
+from pinthesky.version import __version__
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_REGION = "us-east-1"
+STOP_DEADLINE_S = 25.0
+"""For the whole stop; systemd's own is longer."""
+EXIT_CONFIGURATION = 2
+_SPOOL_RETRY_S = 5.0
+_THUMBNAIL_TIMEOUT_S = 2.0
+_TICK_S = 5.0
+
+
+class Daemon:
+    """All parts of one daemon. Raises InvalidInput from the constructor for what the owner has to mend."""
+
+    def __init__(self, options: flags.Options, *, camera: Optional[Camera] = None) -> None:
+        self.options = options
+        self.exit_code = 0
+        self._ended = threading.Event()
+        self._state = StateFolder(options.state_dir)
+        state = options.state_dir
+        self._clock = SystemClock()
+        self._time = TimeKeeper(self._clock, state / "time.json")
+        self._session = _session_of(options, self._clock)
+        self._allowed = AllowedDestinations(options.settings, options.allow_destinations)
+        self._reconciler = ShadowReconciler(
+            installed=options.settings,
+            allowed=self._allowed,
+            state_path=state / "settings.json",
+            report_path=options.configure_input,
+            cloud_connection=options.cloud_connection,
+        )
+        self._notifier = Notifier(os.environ)
+        self._events = EventThread(self._crashed)
+        self._spool = ClipSpool(
+            options.spool_dir,
+            max_bytes=options.spool_max_bytes,
+            min_free_bytes=options.spool_min_free,
+            on_pressure=lambda *report: self._events.post(SpoolPressed(*report)),
+        )
+        self._finishing = FinishingWorker(self._spool, ClipFinisher(self._spool).finish, self._events.post)
+        self._activity = ActivityLog(self._time, thing_name=options.thing_name)
+        self._camera = self._make_camera(camera or camera_for(options.camera))
+        self._uploader = Uploader(
+            self._spool,
+            lambda stopping: S3ObjectStore(self._session, self._clock, stopping),
+            thing_name=options.thing_name,
+            clock=self._clock,
+            state_file=state / "destination.json",
+            resolve_time=self._with_time,
+            on_stored=lambda item, bucket, key: self._events.post(ItemStored(item, bucket, key)),
+        )
+        self._spool.add_listener(self._uploader.wake)
+        self._make_reporting()
+        self._make_inputs()
+
+    # Putting together
+
+    def _make_camera(self, camera: Camera) -> CameraThread:
+        settings = self._reconciler.effective
+        recorder = ClipRecorder(
+            create_journal=self._spool.create_journal,
+            moment_at=self._time.at,
+            monotonic=self._clock.monotonic,
+            post=self._events.post,
+            closed=self._finishing.journal_closed,
+            still=self._take_thumbnail,
+            request_keyframe=camera.request_keyframe,
+            make_room=self._spool.make_room,
+        )
+        now = watching(settings, self._time.now().wall_s)
+        return CameraThread(
+            camera,
+            recorder,
+            settings=(settings.camera, settings.motion),
+            duty=Duty(now.camera_open, now.record_motion),
+            monotonic=self._clock.monotonic,
+            post=self._events.post,
+            on_crash=self._crashed,
+            on_motion=self._note_motion,
+        )
+
+    def _make_reporting(self) -> None:
+        options = self.options
+        self._output = EventOutput(options.event_output, clock=self._clock, thing_name=options.thing_name)
+        self._answers = AnswerWorker(lambda: ApiGatewayConnectionPoster(self._session), self._route)
+        self._shipper = LogShipper(
+            CloudWatchLogStore(self._session),
+            self._time,
+            self._clock,
+            thing=options.thing_name,
+            default_region=options.region,
+        )
+        self._metrics = MetricLog(self._shipper.ship_metric, self._time, thing=options.thing_name)
+        self._reporter = EventReporter(
+            thing_name=options.thing_name,
+            output=self._publish,
+            answer=self._answers.answer,
+            now_s=lambda: self._time.now().wall_s,
+            uploading=lambda: self._uploader.status().destination is not None,
+            spool_totals=self._spool.totals,
+        )
+        self._health = HealthReporter(
+            self._time,
+            self._facts,
+            self._reconciler.effective.health,
+            version=__version__,
+            disk=options.spool_dir,
+        )
+        self._rejected_commands = 0
+
+    def _make_inputs(self) -> None:
+        options = self.options
+        self._applier = SettingsApplier(
+            reconciler=self._reconciler,
+            thing_name=options.thing_name,
+            camera=self._camera,
+            post=self._events.post,
+            listeners=(self._take_over,),
+            wall_s=lambda: self._time.now().wall_s,
+            monotonic=self._clock.monotonic,
+        )
+        self._commands = CommandHandlers(
+            camera=self._camera,
+            finishing=self._finishing,
+            thing_name=options.thing_name,
+            post=self._events.post,
+            now=self._time.now,
+            health=self._report_health,
+            configuration=lambda: self._applier.settings.as_document(),
+        )
+        self._inotify = INotifyThread(
+            event_input=options.event_input,
+            configure_output=options.configure_output,
+            state=options.state_dir / "commands.json",
+            on_command=self._command_arrived,
+            on_rejected=self._command_rejected,
+            on_shadow=lambda document: self._events.post(ShadowArrived(document)),
+            on_crash=self._crashed,
+        )
+        self._threads = (self._camera, self._events, self._inotify)
+        self._watchdog = Watchdog(
+            self._notifier,
+            {thread.name: _age_of(thread) for thread in self._threads},
+            lambda: self._camera.frame_age_s,
+            limits_s={"camera": 45.0},
+        )
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        queue = self._events
+        self._reporter.subscribe(queue)
+        self._applier.subscribe(queue)
+        self._commands.subscribe(queue)
+        queue.subscribe(FootageFinished, lambda _: self._ended.set())
+        queue.subscribe(ItemStored, self._count_upload)
+        queue.add_timer(self._output.due_in, self._output.flush)
+        queue.add_timer(self._health.due_in, lambda: self._report_health(Asker(None, None)))
+        queue.add_timer(self._activity.due_in, self._report_activity)
+        queue.add_periodic(_TICK_S, self._time.tick)
+        if self._watchdog.every_s is not None:
+            queue.add_periodic(self._watchdog.every_s, self._watchdog.check)
+
+    # Running
+
+    def run(self) -> int:
+        """Start, wait for the end, stop. Returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ended.set())
+        try:
+            if self._open_spool():
+                self._start()
+                self._ended.wait()
+        finally:
+            self._stop()
+        return self.exit_code
+
+    def _open_spool(self) -> bool:
+        """Take the spool; a full or failing disk is waited for. False when the end was asked for meanwhile."""
+        refused = False
+        while not self._ended.is_set():
+            try:
+                self._spool.open()
+                self._output.prepare()
+                self._reconciler.prepare()
+            except Unavailable as error:
+                if not refused:
+                    logger.error("%s; trying again until it can be used", error)
+                refused = True
+                self._ended.wait(_SPOOL_RETRY_S)
+            except OSError as error:
+                raise InvalidInput("--event-output", f"cannot write {error.filename}: {error.strerror}") from error
+            else:
+                return True
+        return False
+
+    def _start(self) -> None:
+        for name in self.options.ignored:
+            logger.info("%s has no effect: the spool %s holds what waits for upload", name, self.options.spool_dir)
+        self._applier.begin()
+        self._reconciler.report_at_start(self.options.shadow_update, reported_known=self._shadow_is_known())
+        self._shipper.start()
+        self._finishing.start()
+        for thread in self._threads:
+            thread.start()
+        self._uploader.start()
+        self._notifier.ready()
+        logger.info("pinthesky %s watches as %s", __version__, self.options.thing_name)
+
+    def _stop(self) -> None:
+        deadline = time.monotonic() + STOP_DEADLINE_S
+
+        def left_s(share: float) -> float:
+            return max(0.1, min(share, deadline - time.monotonic()))
+
+        self._notifier.stopping()
+        self._inotify.stop()
+        self._camera.stop()
+        late = [thread.name for thread in (self._inotify, self._camera) if not thread.join(left_s(12.0))]
+        if not self._finishing.stop(left_s(8.0)):
+            late.append("finishing")
+        late += self._uploader.stop(left_s(4.0))
+        self._events.stop()
+        if not self._events.join(left_s(5.0)):
+            late.append(self._events.name)
+        else:
+            self._output.flush()
+        if not self._answers.stop(left_s(2.0)):
+            late.append("answers")
+        self._shipper.stop(left_s(3.0))
+        self._time.save()
+        self._spool.close()
+        self._state.close()
+        self._late = late
+
+    @property
+    def late(self) -> list[str]:
+        """Threads that did not end in time: the process must not wait for them."""
+        return self._late
+
+    def _crashed(self, name: str, error: BaseException) -> None:
+        self.exit_code = EXIT_CONFIGURATION if isinstance(error.__cause__, InvalidInput) else 1
+        self._ended.set()
+
+    # What the parts ask of the whole
+
+    def _take_thumbnail(self, event_id: EventId, start: Moment) -> None:
+        try:
+            data = self._camera.still_now(_THUMBNAIL_TIMEOUT_S)
+        except PinTheSkyError as error:
+            logger.warning("No picture of event %s: %s", event_id, error)
+            return
+        self._finishing.take_picture_in(data, Item.of_picture(data, kind="thumbnail", event_id=event_id, start=start))
+
+    def _note_motion(self, moving: bool, monotonic_s: float) -> None:
+        if moving:
+            self._activity.began(monotonic_s)
+        else:
+            self._activity.ended(monotonic_s)
+
+    def _with_time(self, item: Item) -> Optional[Item]:
+        resolved = self._time.resolve(item.start)
+        return None if resolved is None else item.at(resolved.moment, uncertain=resolved.uncertain)
+
+    def _take_over(self, settings: DeviceSettings) -> None:
+        configure_logging(settings.cloudwatch.log_level)
+        self._health.configure(settings.health)
+        self._shipper.configure(settings.cloudwatch)
+        self._metrics.configure(settings.cloudwatch)
+        self._uploader.set_destination(
+            Destination(
+                bucket=settings.storage.bucket_name,
+                video_prefix=settings.storage.video_prefix,
+                image_prefix=settings.storage.image_prefix,
+                enabled=settings.storage.enabled,
+            )
+        )
+
+    def _route(self, asked: Optional[str]) -> Optional[tuple[str, str]]:
+        dataplane = self._applier.settings.dataplane
+        endpoint = asked or dataplane.endpoint_url
+        if not dataplane.enabled or endpoint is None or not self._allowed.allows_endpoint(endpoint):
+            return None
+        return endpoint, dataplane.region_name or self.options.region or DEFAULT_REGION
+
+    def _publish(self, event: events.AnyEvent) -> None:
+        self._output.post(event)
+        if self._metrics.enabled:
+            self._metrics.write(
+                "Event", str(event.__struct_config__.tag), {"EventProcessed": 1, "EventBacklog": self._events.backlog}
+            )
+
+    def _count_upload(self, stored: ItemStored) -> None:
+        if self._metrics.enabled:
+            self._metrics.write("FileType", stored.item.kind, {"UploadProcessed": 1, "Size": stored.item.size})
+
+    def _command_arrived(self, command: Command) -> None:
+        # Half of the queue is kept free for what the daemon has to tell itself.
+        if self._events.backlog > QUEUE_MAX // 2:
+            self._rejected_commands += 1
+            logger.warning("Too many commands wait; one is refused")
+            return
+        self._events.post(CommandArrived(command))
+
+    def _command_rejected(self, _: object) -> None:
+        self._rejected_commands += 1
+
+    def _report_health(self, asker: Asker) -> None:
+        report = self._health.report().as_document()
+        self._events.post(
+            EventForCloud(
+                events.HealthEnd(
+                    thing_name=self.options.thing_name,
+                    capture_id=asker.capture_id,
+                    connection=asker.connection,
+                    report=report,
+                )
+            )
+        )
+
+    def _report_activity(self) -> None:
+        activity = self._activity.collect()
+        if activity is not None:
+            self._reporter.send(activity)
+
+    def _shadow_is_known(self) -> bool:
+        try:
+            return b'"reported"' in self.options.configure_output.read_bytes()
+        except OSError:
+            return False
+
+    def _facts(self) -> DaemonFacts:
+        files, size = self._spool.totals()
+        recorder, uploads = self._camera.recorder, self._uploader.status()
+        description = self._camera.description
+        return DaemonFacts(
+            recording=recorder.recording,
+            motion_captured=self._reporter.motion_events,
+            spool_files=files,
+            spool_bytes=size,
+            camera_model=None if description is None else description.model,
+            frame_age_s=self._camera.frame_age_s,
+            preroll_shortfall_s=recorder.pre_roll_shortfall_s,
+            upload_state=_upload_state(uploads),
+            upload_error=uploads.last_error,
+            commands_rejected=self._rejected_commands,
+            events_dropped=self._output.dropped,
+            items_lost=self._spool.dropped_files,
+        )
+
+
+def _upload_state(uploads: Any) -> Any:
+    if uploads.destination is None:
+        return "off"
+    if not uploads.available:
+        return "failing"
+    if uploads.refused:
+        return "refused"
+    return "waiting" if uploads.waiting else "ok"
+
+
+def _session_of(options: flags.Options, clock: SystemClock) -> AwsSession:
+    """The way to the cloud; nothing is loaded for it before its first use."""
+    credentials = None
+    cloud = options.cloud_connection
+    if options.has_cloud:
+        credentials = CredentialsEndpoint(
+            endpoint=cloud.credentials_endpoint or "",
+            role_alias=cloud.role_alias or "",
+            thing_name=options.thing_name,
+            cert=Path(cloud.cert_path or ""),
+            key=Path(cloud.key_path or ""),
+            ca=Path(cloud.cacert_path or ""),
+            clock=clock,
+        )
+        credentials.check()
+    return AwsSession(
+        clock=clock,
+        region=options.region or DEFAULT_REGION,
+        credentials=credentials,
+        s3_endpoint=options.s3_endpoint,
+        ca_bundle=options.ca_bundle,
+    )
+
+
+def _age_of(thread: Any) -> Callable[[], float]:
+    return lambda: time.monotonic() - thread.last_beat
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Entry point. Exit codes: 0 stopped in order, 1 a part failed (start again), 2 the configuration is at fault."""
+    environment: dict[str, str] = dict(os.environ)
+    try:
+        options = flags.parse(sys.argv[1:] if arguments is None else arguments, environment)
+        configure_logging(options.settings.cloudwatch.log_level)
+        daemon = Daemon(options)
+        code = daemon.run()
+    except InvalidInput as error:
+        print(f"pinthesky: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    if daemon.late:
+        logger.critical("These threads do not end: %s", ", ".join(daemon.late))
+        logging.shutdown()
+        os._exit(code or 1)
+    return code

@@ -1,0 +1,119 @@
+"""The event queue and its subscribers: what happened is posted from any thread and handled here, in order."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from typing import Any, Callable, Optional, TypeVar
+
+from pinthesky.device.permanent_thread import Crash, PermanentThread
+from pinthesky.errors import PinTheSkyError
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Any], None]
+_T = TypeVar("_T")
+
+QUEUE_MAX = 2000
+"""Waiting events. What people send is refused beyond it; what the daemon itself posts is far below it."""
+_LONGEST_WAIT_S = 1.0
+
+
+class EventThread(PermanentThread):
+    """Hands each posted event to the handlers of its class, and calls timers when they are due.
+
+    Handlers are quick: nothing here waits for a network or a camera. A handler that fails with one of our own errors
+    or an OSError is logged and the next event is served; any other failure is a defect and ends the process.
+    """
+
+    def __init__(self, on_crash: Crash) -> None:
+        super().__init__("events", on_crash)
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._handlers: dict[type[Any], list[Handler]] = {}
+        self._timers: list[tuple[Callable[[], Optional[float]], Callable[[], object]]] = []
+        self._refused = 0
+        self._lock = threading.Lock()
+
+    def subscribe(self, kind: type[_T], handler: Callable[[_T], None]) -> None:
+        """Call `handler` for each event of class `kind`. Before the start only."""
+        self._handlers.setdefault(kind, []).append(handler)
+
+    def add_timer(self, due_in: Callable[[], Optional[float]], run: Callable[[], object]) -> None:
+        """Call `run` whenever `due_in()` says 0 or less; None means not at all for now. Before the start only."""
+        self._timers.append((due_in, run))
+
+    def add_periodic(self, every_s: float, run: Callable[[], object]) -> None:
+        """Call `run` every so often. Before the start only."""
+        due_at_s = time.monotonic() + every_s
+
+        def due_in() -> float:
+            return due_at_s - time.monotonic()
+
+        def fire() -> None:
+            nonlocal due_at_s
+            due_at_s = time.monotonic() + every_s
+            run()
+
+        self.add_timer(due_in, fire)
+
+    def post(self, event: object) -> None:
+        """Queue an event. Beyond QUEUE_MAX that wait it is refused, which is logged once until there is room again."""
+        if self._queue.qsize() >= QUEUE_MAX:
+            with self._lock:
+                self._refused += 1
+                if self._refused == 1:
+                    logger.error("More than %d events wait; further ones are refused", QUEUE_MAX)
+            return
+        self._queue.put(event)
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait."""
+        return self._queue.qsize()
+
+    def wake(self) -> None:
+        """Make a waiting step return."""
+        self._queue.put(None)
+
+    def step(self) -> None:
+        """Serve one event or the timers that are due."""
+        try:
+            event = self._queue.get(timeout=self._wait_s())
+        except queue.Empty:
+            event = None
+        if event is not None:
+            self._serve(event)
+        for due_in, run in self._timers:
+            due = due_in()
+            if due is not None and due <= 0:
+                self._guarded(run)
+
+    def finish(self) -> None:
+        """Serve what was posted before the end."""
+        while True:
+            try:
+                event = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if event is not None:
+                self._serve(event)
+
+    def _wait_s(self) -> float:
+        dues = [due for due in (due_in() for due_in, _ in self._timers) if due is not None]
+        return max(0.0, min([_LONGEST_WAIT_S, *dues]))
+
+    def _serve(self, event: object) -> None:
+        with self._lock:
+            if self._refused and self._queue.qsize() < QUEUE_MAX // 2:
+                logger.warning("Events are accepted again; %d were refused", self._refused)
+                self._refused = 0
+        for handler in self._handlers.get(type(event), ()):
+            self._guarded(handler, event)
+
+    def _guarded(self, work: Callable[..., object], *event: object) -> None:
+        try:
+            work(*event)
+        except (PinTheSkyError, OSError) as error:
+            logger.error("%s", error)

@@ -1,0 +1,271 @@
+"""The thread that watches the two files which the device client writes: commands, and the shadow's document.
+
+Their folders are watched, so a file that is created late, truncated, renamed over or made anew is seen; and every few
+seconds the files are looked at without being told, for events that were lost or never sent (an overflowing queue, a
+file system without inotify).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+import inotify_simple
+
+from pinthesky.device.command_tail import CommandTail
+from pinthesky.device.permanent_thread import Crash, PermanentThread
+from pinthesky.device.slot_file import create_if_missing
+from pinthesky.errors import InvalidInput
+from pinthesky.model.commands import Command, Rejected
+from pinthesky.model.shadow import DOCUMENT_MAX, parse_document
+
+logger = logging.getLogger(__name__)
+
+RECHECK_S = 5.0
+RECHECK_BLIND_S = 1.0
+"""How often the files are looked at without being told; the second, where the kernel tells nothing."""
+RETRY_FIRST_S = 0.02
+RETRIES_MAX = 8
+"""A torn shadow file is read again after 20 ms, 40 ms, … 2.56 s, then at its next change."""
+_REJECTIONS_LOGGED = 10
+_REJECTIONS_WINDOW_S = 60.0
+
+_flags = inotify_simple.flags
+_CHANGES = _flags.CLOSE_WRITE | _flags.MODIFY | _flags.CREATE | _flags.MOVED_TO
+
+
+class INotifyThread(PermanentThread):
+    """Hands on commands as they are appended, and the shadow's document when it has changed.
+
+    `on_command`, `on_rejected` and `on_shadow` are called in this thread and must be quick. `on_shadow` gets the whole
+    file, which `parse_document` takes; the first time at the start. `state` is the file in which the position in
+    `event_input` survives restarts. Files that are missing are made (empty, mode 600); what is there is never changed,
+    but a large `event_input` that was read is emptied.
+    """
+
+    def __init__(
+        self,
+        *,
+        event_input: Path,
+        configure_output: Path,
+        state: Path,
+        on_command: Callable[[Command], None],
+        on_rejected: Callable[[Rejected], None],
+        on_shadow: Callable[[bytes], None],
+        on_crash: Crash,
+        recheck_s: float = RECHECK_S,
+    ) -> None:
+        super().__init__("inotify", on_crash)
+        self._tail = CommandTail(event_input, state)
+        self._shadow = ShadowFile(configure_output)
+        self._on_command = on_command
+        self._on_rejected = on_rejected
+        self._on_shadow = on_shadow
+        self._watch = FolderWatch({event_input, configure_output}, recheck_s)
+        self._event_input = event_input
+        self._configure_output = configure_output
+        self._unreadable: set[Path] = set()
+        self._rejections = _RejectionLog()
+
+    def wake(self) -> None:
+        """Make a waiting step return."""
+        self._watch.wake()
+
+    def step(self) -> None:
+        """Wait for a change or for the time of the next look, and hand on what is there."""
+        dues = [due for due in (self._tail.expires_in(), self._shadow.retry_in()) if due is not None]
+        changed = self._watch.wait(0.0 if self._tail.more else min(dues, default=None))
+        self._attempt(self._event_input, self._read_commands)
+        self._attempt(self._configure_output, lambda: self._read_shadow(forced=self._configure_output in changed))
+
+    def finish(self) -> None:
+        """Give the files back."""
+        self._tail.close()
+        self._watch.close()
+
+    def _read_commands(self) -> None:
+        for found in self._tail.read():
+            if isinstance(found, Rejected):
+                self._rejections.add(found)
+                self._on_rejected(found)
+            else:
+                self._on_command(found)
+
+    def _read_shadow(self, *, forced: bool) -> None:
+        document = self._shadow.read(forced=forced)
+        if document is not None:
+            self._on_shadow(document)
+
+    def _attempt(self, path: Path, read: Callable[[], None]) -> None:
+        try:
+            read()
+        except OSError as error:
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                logger.warning("Cannot read %s: %s", path, error.strerror or error)
+            self._tail.more = False
+        else:
+            if path in self._unreadable:
+                self._unreadable.remove(path)
+                logger.info("Reading %s again", path)
+
+
+class ShadowFile:
+    """The shadow's document file, which its writer rewrites in place: empty and torn states are seen and waited out."""
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._monotonic = monotonic
+        self._signature: Optional[tuple[int, ...]] = None
+        self._content = b""
+        self._failures = 0
+        self._retry_at: Optional[float] = None
+
+    def retry_in(self) -> Optional[float]:
+        """Seconds until the file is worth another look although nothing has told so."""
+        return None if self._retry_at is None else max(0.0, self._retry_at - self._monotonic())
+
+    def read(self, *, forced: bool) -> Optional[bytes]:
+        """The document, when it is another one than the last time.
+
+        `forced` says that something was written: file times are too coarse to tell two quick writes of one length
+        apart. Raises OSError.
+        """
+        create_if_missing(self._path)
+        status = self._path.stat()
+        signature = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if signature != self._signature or forced:
+            self._failures = 0
+        elif self.retry_in() != 0.0:
+            return None
+        self._signature = signature
+        self._retry_at = None
+        with self._path.open("rb") as file:
+            content = file.read(DOCUMENT_MAX + 1)
+        try:
+            parse_document(content)
+        except InvalidInput as error:
+            self._failed(content, error)
+            return None
+        if content == self._content:
+            return None
+        self._content = content
+        return content
+
+    def _failed(self, content: bytes, error: InvalidInput) -> None:
+        if self._failures < RETRIES_MAX:
+            self._retry_at = self._monotonic() + RETRY_FIRST_S * 2.0**self._failures
+            self._failures += 1
+        elif content.strip():
+            logger.warning("%s cannot be used: %s", self._path, error)
+
+
+class FolderWatch:
+    """Tells which of some files were changed, by inotify on their folders; wakeable from any thread.
+
+    `wait` belongs to one thread. Everything the kernel is asked for is asked for again at every recheck, so folders
+    that appear later or are replaced are found.
+    """
+
+    def __init__(self, files: set[Path], recheck_s: float) -> None:
+        self._files = files
+        self._recheck_s = recheck_s
+        self._recheck_at = 0.0
+        self._inotify: Optional[inotify_simple.INotify] = None
+        self._folders: dict[int, Path] = {}
+        self._is_blind = False
+        self._lock = threading.Lock()
+        self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_closed = False
+
+    def wake(self) -> None:
+        """Make `wait` return at once, now or the next time."""
+        with self._lock:
+            if not self._is_closed:
+                os.write(self._wake_in, b"!")
+
+    def wait(self, timeout_s: Optional[float]) -> set[Path]:
+        """Wait, `timeout_s` at most, and return the files that were changed as far as the kernel tells."""
+        now = time.monotonic()
+        if now >= self._recheck_at:
+            self._look_again(now)
+            return set()
+        waits_s = self._recheck_at - now
+        if timeout_s is not None:
+            waits_s = min(waits_s, timeout_s)
+        poller = select.poll()
+        poller.register(self._wake_out, select.POLLIN)
+        if self._inotify is not None:
+            poller.register(self._inotify.fileno(), select.POLLIN)
+        ready = poller.poll(waits_s * 1000 + 1)
+        if any(descriptor == self._wake_out for descriptor, _ in ready):
+            os.read(self._wake_out, 4096)
+        return self._changed() if ready else set()
+
+    def close(self) -> None:
+        """Give everything back; `wake` does nothing from now on."""
+        with self._lock:
+            if not self._is_closed:
+                os.close(self._wake_in)
+                os.close(self._wake_out)
+            self._is_closed = True
+        if self._inotify is not None:
+            self._inotify.close()
+        self._inotify = None
+
+    def _changed(self) -> set[Path]:
+        if self._inotify is None:
+            return set()
+        changed: set[Path] = set()
+        for event in self._inotify.read(timeout=0):
+            if event.mask & _flags.Q_OVERFLOW:
+                return set(self._files)
+            folder = self._folders.get(event.wd)
+            if folder is not None and folder / event.name in self._files:
+                changed.add(folder / event.name)
+        return changed
+
+    def _look_again(self, now: float) -> None:
+        refusals = [refusal for refusal in map(self._watch, {file.parent for file in self._files}) if refusal]
+        if bool(refusals) != self._is_blind:
+            self._is_blind = bool(refusals)
+            if refusals:
+                logger.warning("The kernel tells no changes of files (%s); looking every second", refusals[0])
+            else:
+                logger.info("The kernel tells changes of files again")
+        self._recheck_at = now + (min(self._recheck_s, RECHECK_BLIND_S) if self._is_blind else self._recheck_s)
+
+    def _watch(self, folder: Path) -> Optional[str]:
+        """Ask for a folder's changes; the reason when they cannot be had."""
+        try:
+            if self._inotify is None:
+                self._inotify = inotify_simple.INotify()
+            # Asking again for a folder that is watched already changes nothing and gives the same number.
+            self._folders[self._inotify.add_watch(folder, _CHANGES)] = folder
+        except OSError as error:
+            return f"{folder}: {error.strerror}"
+        return None
+
+
+class _RejectionLog:
+    """Logs what was refused, a few a minute: who can publish commands must not fill the log."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._count = 0
+
+    def add(self, rejected: Rejected) -> None:
+        now = time.monotonic()
+        if now >= self._since + _REJECTIONS_WINDOW_S:
+            if self._count > _REJECTIONS_LOGGED:
+                logger.warning("Refused %d further pieces of input", self._count - _REJECTIONS_LOGGED)
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count <= _REJECTIONS_LOGGED:
+            logger.warning("Refused input: %s: %s", rejected.reason, rejected.sample)

@@ -1,0 +1,378 @@
+"""Luma frames as grids of 8x8 block means, and the map of light from the learned scene to the present frame.
+
+Everything here is about one picture and its light; what counts as motion is decided in :mod:`pinthesky.device.motion`.
+"""
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinthesky.errors import InvalidInput
+
+BLOCK = 8
+"""Edge of a block in pixels."""
+
+FloatGrid = NDArray[np.float32]
+BoolGrid = NDArray[np.bool_]
+Polygon = Sequence[Tuple[int, int]]
+
+_EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
+_BYTE = np.uint64(8)
+_ADD_LANES = np.uint64(0x0001000100010001)
+_TOP_LANE = np.uint64(48)
+
+
+class BlockGrid:
+    """Means of 8x8 blocks of a uint8 plane; blocks cut by the right or lower edge are means over what is there.
+
+    Eight pixels are added at a time as four 16-bit lanes of a 64-bit word: a lane holds 2 x 8 pixels (at most 4080), a
+    word's four lanes together at most 16320, so nothing can wrap.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self.rows, self.columns = -(-height // BLOCK), -(-width // BLOCK)
+        self._padded = np.zeros((self.rows * BLOCK, self.columns * BLOCK), np.uint8)
+        self._pixels = self._padded[:height, :width]
+        self._words: NDArray[np.uint64] = self._padded.view(np.uint64)
+        self._odd = np.empty_like(self._words)
+        self._pairs = np.empty_like(self._words)
+        self._halves = self._pairs.reshape(self.rows, 2, BLOCK // 2, self.columns)
+        self._fours = np.empty((self.rows, BLOCK // 2, self.columns), np.uint64)
+        self._twos = np.empty((self.rows, BLOCK // 4, self.columns), np.uint64)
+        self._sums = np.empty((self.rows, self.columns), np.uint64)
+        tall = np.full(self.rows, BLOCK)
+        tall[-1] = height - (self.rows - 1) * BLOCK
+        wide = np.full(self.columns, BLOCK)
+        wide[-1] = width - (self.columns - 1) * BLOCK
+        self._per_pixel = (1.0 / np.outer(tall, wide)).astype(np.float32)
+
+    def means(self, luma: NDArray[np.uint8], out: FloatGrid) -> None:
+        """Write the block means of ``luma`` (height, at least width; uint8) into ``out`` (rows, columns; grey levels)."""
+        if luma.ndim != 2 or luma.shape[0] != self.height or luma.shape[1] < self.width or luma.dtype != np.uint8:
+            raise InvalidInput(
+                "luma", f"must be uint8 ({self.height}, {self.width} or wider), not {luma.dtype} {tuple(luma.shape)}"
+            )
+        if luma.shape == self._padded.shape and luma.flags.c_contiguous:
+            words = luma.view(np.uint64)
+        else:
+            np.copyto(self._pixels, luma[:, : self.width])
+            words = self._words
+        np.right_shift(words, _BYTE, out=self._odd)
+        np.bitwise_and(self._odd, _EVEN_BYTES, out=self._odd)
+        np.bitwise_and(words, _EVEN_BYTES, out=self._pairs)
+        np.add(self._pairs, self._odd, out=self._pairs)
+        np.add(self._halves[:, 0], self._halves[:, 1], out=self._fours)
+        np.add(self._fours[:, :2], self._fours[:, 2:], out=self._twos)
+        np.add(self._twos[:, 0], self._twos[:, 1], out=self._sums)
+        np.multiply(self._sums, _ADD_LANES, out=self._sums)
+        np.right_shift(self._sums, _TOP_LANE, out=self._sums)
+        np.multiply(self._sums, self._per_pixel, out=out, casting="unsafe")
+
+    def coverage(self, polygon: Polygon) -> FloatGrid:
+        """Part (0..1) of each block inside ``polygon``, whose points are thousandths of the picture, by the even-odd rule.
+
+        Sampled at 4x4 points per block. A polygon too small to hold a sample still covers a little of the block its
+        middle lies in.
+        """
+        steps = 4
+        x = (np.arange(self.columns * steps) + 0.5) * (BLOCK / steps) * (1000.0 / self.width)
+        y = (np.arange(self.rows * steps) + 0.5) * (BLOCK / steps) * (1000.0 / self.height)
+        inside = np.zeros((y.size, x.size), np.bool_)
+        corners = [(float(px), float(py)) for px, py in polygon]
+        for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1]):
+            if y0 == y1:
+                continue
+            spans = (y0 <= y) != (y1 <= y)
+            crossing = x0 + (y - y0) * ((x1 - x0) / (y1 - y0))
+            inside ^= spans[:, None] & (x[None, :] < crossing[:, None])
+        part = inside.reshape(self.rows, steps, self.columns, steps).mean(axis=(1, 3), dtype=np.float32)
+        if corners and not inside.any():
+            middle_x = sum(px for px, _ in corners) / len(corners)
+            middle_y = sum(py for _, py in corners) / len(corners)
+            column = int(middle_x * self.width / 1000 / BLOCK)
+            row = int(middle_y * self.height / 1000 / BLOCK)
+            part[min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)] = 1 / 32
+        return np.asarray(part, np.float32)
+
+    def watched(self, zones: Sequence[Polygon], masks: Sequence[Polygon]) -> BoolGrid:
+        """Which blocks count: at least half inside some zone (all when there is none), untouched by every mask.
+
+        A zone that covers no block by half counts the blocks it covers most, so a small zone does not vanish.
+        """
+        counted = np.full((self.rows, self.columns), not zones)
+        for zone in zones:
+            part = self.coverage(zone)
+            counted |= part >= min(0.5, float(part.max()) or 1.0)
+        for mask in masks:
+            counted &= self.coverage(mask) == 0
+        return counted
+
+
+class Neighbourhood:
+    """Sums over the square of ``2 * reach + 1`` blocks around each block; outside the picture counts as zero."""
+
+    def __init__(self, rows: int, columns: int, reach: int) -> None:
+        self._reach, self._rows, self._columns = reach, rows, columns
+        self._padded = np.zeros((rows + 2 * reach, columns + 2 * reach), np.float32)
+        self._across = np.empty((rows + 2 * reach, columns), np.float32)
+        self.input = self._padded[reach : reach + rows, reach : reach + columns]
+        """Write here what is to be summed."""
+
+    def sum(self, out: FloatGrid) -> None:
+        """Write the sums over ``input`` into ``out`` (rows, columns)."""
+        across, rows, columns = self._across, self._rows, self._columns
+        np.add(self._padded[:, :columns], self._padded[:, 1 : columns + 1], out=across)
+        for shift in range(2, 2 * self._reach + 1):
+            np.add(across, self._padded[:, shift : columns + shift], out=across)
+        np.add(across[:rows], across[1 : rows + 1], out=out)
+        for shift in range(2, 2 * self._reach + 1):
+            np.add(out, across[shift : rows + shift], out=out)
+
+
+class ToneCurve:
+    """How the brightness of a scene maps to what is seen of it now, whatever the scene's blocks are.
+
+    A monotone curve through the medians of groups of equally bright blocks: medians let less than half of a group be
+    something else, and a curve follows what gain and offset cannot (saturation, gamma, the switch to infrared).
+    """
+
+    GROUPS = 12
+
+    def __init__(self, scene: NDArray[np.float32], seen: NDArray[np.float32]) -> None:
+        order = np.argsort(scene)
+        size = scene.size // self.GROUPS
+        order = order[: size * self.GROUPS].reshape(self.GROUPS, size)
+        before = scene[order[:, size // 2]]
+        after = np.maximum.accumulate(np.partition(seen[order], size // 2, axis=1)[:, size // 2])
+        slope = float(after[-1] - after[0]) / max(float(before[-1] - before[0]), 1.0)
+        dark = min(max(float(after[0]) - slope * float(before[0]), 0.0), float(after[0]))
+        bright = max(min(float(after[-1]) + slope * (255.0 - float(before[-1])), 255.0), float(after[-1]))
+        self._before = np.concatenate(([0.0], before, [255.0]))
+        self._after = np.concatenate(([dark], after, [bright]))
+
+    def __call__(self, scene: FloatGrid) -> FloatGrid:
+        """The scene as the present light would show it (grey levels)."""
+        return np.interp(scene, self._before, self._after).astype(np.float32)
+
+
+class LightModel:
+    """The learned scene in the present light, and how each block differs from it.
+
+    The light of the whole picture is followed on every frame as gain and offset (weighted least squares over blocks
+    where nothing moves). When many quiet blocks change at once, three explanations compete for each block: a tone curve,
+    light that differs from place to place, and no change at all; what one of them explains is light. What remains is
+    compared with its surroundings: a shadow's or a lamp's light is smooth over 5x5 blocks, a person's outline is not.
+
+    Grids are (rows, columns) float32 in grey levels. After :meth:`compare`: ``residual`` is seen minus expected,
+    ``rough`` its magnitude, ``sharp`` the residual minus the surroundings' common gain, and ``size`` how much of the
+    change no light explains.
+    """
+
+    MIN_SIGHT = 9.0
+    """Grey levels by which a block must miss its expected value before light is asked again."""
+    FRESH_SHARE = 0.02
+    """Share of blocks that must change at once, away from motion, before more than gain and offset is tried."""
+    UNEXPLAINED_SHARE = 0.12
+    """Above this share of unexplained blocks the change was not light: a person near the camera is mostly interior,
+    which looks like light, but has an outline."""
+    EXPLAINED = 0.35
+    """A block that misses its expectation by less than this part of its whole change counts as explained."""
+    SHARPENED = 1.4
+    """The surroundings' mean holds part of the object itself; this gives it back."""
+    SOFT = 0.5
+    """In restless light, part of the explained change that the unexplained one must exceed."""
+    CALMS_DOWN_S = 10.0
+    FORGOTTEN = -1000.0
+    """Value of ``before`` where there is nothing to remember."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        shape = (rows, columns)
+        self.scene, self.before = np.zeros(shape, np.float32), np.full(shape, self.FORGOTTEN, np.float32)
+        self.residual, self.rough = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.sharp, self.size = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._spare, self._local = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._weight, self._surroundings = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._missed = np.zeros(shape, np.bool_)
+        self._ones = np.ones(rows * columns, np.float32)
+        self._near = Neighbourhood(rows, columns, 2)
+        self._gain, self._offset, self._restless = 1.0, 0.0, 0.0
+
+    def restart(self, seen: FloatGrid) -> None:
+        """Take what is seen for the scene."""
+        self.scene[...] = seen
+        self.before[...] = self.FORGOTTEN
+        self._gain, self._offset, self._restless = 1.0, 0.0, 0.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Bring up to date what need not follow every frame."""
+        if self._gain != 1.0 or self._offset != 0.0:
+            known = self.before > self.FORGOTTEN / 2
+            self.before *= np.float32(self._gain)
+            self.before += np.float32(self._offset)
+            np.copyto(self.before, self.FORGOTTEN, where=~known)
+            self._gain, self._offset = 1.0, 0.0
+        np.multiply(self.scene, self.scene, out=self._near.input)
+        self._near.sum(self._surroundings)
+        # The constant keeps a black neighbourhood from explaining everything.
+        self._surroundings += 400.0
+        np.divide(1.0, self._surroundings, out=self._surroundings)
+
+    def compare(
+        self, seen: FloatGrid, free: BoolGrid, least: FloatGrid, *, differed: BoolGrid, in_motion: bool, elapsed_s: float
+    ) -> None:
+        """Follow the light to ``seen`` and set the differences.
+
+        ``free`` marks blocks where nothing moved lately; ``least`` is the difference per block that noise does not make.
+        """
+        if self._restless > 0.02:
+            self._restless *= max(0.0, 1.0 - elapsed_s / self.CALMS_DOWN_S)
+        np.copyto(self._weight, free)
+        np.copyto(self._weight, 0.0, where=differed)
+        origin = self.scene
+        gain, offset = self._fit(seen)
+        expected = self._expect(seen, gain, offset)
+        np.greater(self.rough, np.maximum(least, self.MIN_SIGHT, out=self._spare), out=self._missed)
+        fresh = np.count_nonzero(np.logical_and(self._missed, free)) if self._missed.any() else 0
+        if fresh <= 2:
+            self._follow(expected, gain, offset)
+            self._sharpen(expected)
+            return
+        if fresh > self.FRESH_SHARE * seen.size:
+            self._follow_far(origin, seen, free, least, 0.05 if in_motion else self.UNEXPLAINED_SHARE)
+            return
+        np.copyto(self._weight, 0.0, where=self._missed)
+        gain, offset = self._fit(seen)
+        expected = self._expect(seen, gain, offset)
+        self._follow(expected, gain, offset)
+        self._sharpen(expected)
+
+    def _fit(self, seen: FloatGrid) -> Tuple[float, float]:
+        """Gain and offset from the scene to ``seen``; no change without at least eight blocks to go by."""
+        weight, scene, now = self._weight.ravel(), self.scene.ravel(), seen.ravel()
+        total = float(np.dot(weight, self._ones))
+        if total < 8:
+            return 1.0, 0.0
+        weighted = np.multiply(self._weight, self.scene, out=self._spare).ravel()
+        mean_scene = float(np.dot(weight, scene)) / total
+        mean_now = float(np.dot(weight, now)) / total
+        spread = float(np.dot(weighted, scene)) / total - mean_scene * mean_scene
+        together = float(np.dot(weighted, now)) / total - mean_scene * mean_now
+        # A flat scene says nothing about gain: the ridge then leaves the change to the offset.
+        gain = (together + 4.0) / (max(spread, 0.0) + 4.0)
+        return gain, mean_now - gain * mean_scene
+
+    def _expect(self, seen: FloatGrid, gain: float, offset: float) -> FloatGrid:
+        expected = np.multiply(self.scene, np.float32(gain), out=self._local)
+        expected += np.float32(offset)
+        np.subtract(seen, expected, out=self.residual)
+        np.abs(self.residual, out=self.rough)
+        return expected
+
+    def _follow(self, expected: FloatGrid, gain: float, offset: float) -> None:
+        """Make ``expected`` (in the spare grid ``_local``) the scene, and let what is remembered follow later."""
+        self.scene, self._local = expected, self.scene
+        self._gain, self._offset = self._gain * gain, self._offset * gain + offset
+
+    def _sharpen(self, expected: FloatGrid) -> None:
+        """``sharp`` and ``size`` from ``residual``: what the least-squares gain of the 5x5 surroundings leaves over."""
+        np.multiply(self.residual, expected, out=self._near.input)
+        local = self._local
+        self._near.sum(local)
+        local *= self._surroundings
+        local *= expected
+        np.subtract(self.residual, local, out=self.sharp)
+        np.abs(self.sharp, out=self.size)
+        self.size *= np.float32(self.SHARPENED)
+        np.minimum(self.size, self.rough, out=self.size)
+        if self._restless > 0.05:
+            np.abs(local, out=local)
+            local *= np.float32(self.SOFT * self._restless)
+            self.size -= local
+            np.maximum(self.size, 0.0, out=self.size)
+
+    def _follow_far(self, origin: FloatGrid, seen: FloatGrid, free: BoolGrid, least: FloatGrid, unexplained: float) -> None:
+        """Many quiet blocks changed at once: find the light that explains most of it, or leave it as motion."""
+        origin = origin.copy()
+        change = seen - origin
+        limit = np.maximum(least, self.MIN_SIGHT)
+        fresh = np.logical_and(self._missed, free)
+        count = int(np.count_nonzero(fresh))
+        # From place to place: the scene as it was, only its surroundings' gain.
+        self.residual[...] = change
+        np.abs(change, out=self.rough)
+        self._sharpen(origin)
+        local_size, local_sharp = self.size.copy(), self.sharp.copy()
+        # Everywhere alike: a curve, or gain and offset without the blocks that miss it.
+        enough = np.count_nonzero(free) > 0.3 * free.size
+        curve = ToneCurve(origin[free], seen[free]) if enough else ToneCurve(origin.ravel(), seen.ravel())
+        expected = curve(origin)
+        if np.count_nonzero((np.abs(seen - expected) > limit) & free) < 0.6 * count:
+            self.refresh()
+            known = self.before > self.FORGOTTEN / 2
+            np.copyto(self.before, curve(self.before), where=known)
+            np.subtract(seen, expected, out=self.residual)
+            np.abs(self.residual, out=self.rough)
+            self.scene[...] = expected
+        else:
+            np.copyto(self._weight, 0.0, where=self._missed)
+            gain, offset = self._fit(seen)
+            self._follow(self._expect(seen, gain, offset), gain, offset)
+        self._sharpen(self.scene)
+        better = local_size < self.size
+        np.copyto(self.size, local_size, where=better)
+        np.copyto(self.sharp, local_sharp, where=better)
+        # No change at all: where the picture is saturated, the light elsewhere says nothing.
+        np.abs(change, out=change)
+        np.minimum(self.size, change, out=self.size)
+        change *= np.float32(self.EXPLAINED)
+        tolerance = np.maximum(least, change)
+        if np.count_nonzero((self.size > tolerance) & free) < unexplained * count:
+            self._accept(origin, seen, free, tolerance, count)
+
+    def _accept(self, origin: FloatGrid, seen: FloatGrid, free: BoolGrid, tolerance: FloatGrid, count: int) -> None:
+        """The change was light: what lies still is learned at once, what moves is carried along with its surroundings."""
+        share = count / seen.size
+        self._restless = max(self._restless, min(1.0, 10 * share))
+        lit = free if share > 0.15 else free & (self.size < tolerance)
+        np.copyto(self.before, self.scene, where=lit & (self.before < self.FORGOTTEN / 2))
+        self.scene[lit] = seen[lit]
+        for grid in (self.size, self.sharp, self.rough, self.residual):
+            grid[lit] = 0.0
+        if free.all():
+            return
+        weight = free * origin
+        np.multiply(seen - origin, weight, out=self._near.input)
+        self._near.sum(self._spare)
+        change = self._spare.copy()
+        np.multiply(origin, weight, out=self._near.input)
+        self._near.sum(self._spare)
+        carried = (self._spare > 3000) & ~free
+        gain = np.clip(change[carried] / self._spare[carried], -0.6, 1.5)
+        self.scene[carried] = origin[carried] * (1 + gain)
+        np.subtract(seen, self.scene, out=self.residual)
+        np.abs(self.residual, out=self.rough)
+        self._sharpen(self.scene)
+
+    def learn(self, rate: FloatGrid, seen: FloatGrid) -> None:
+        """Move the scene toward ``seen`` by ``rate`` (0..1 per block)."""
+        np.subtract(seen, self.scene, out=self._spare)
+        self._spare *= rate
+        self.scene += self._spare
+
+    def take_in(self, seen: FloatGrid, where: BoolGrid, settled: BoolGrid) -> None:
+        """What stands still becomes scene; the scene it hides is remembered where it was ``settled`` or none was yet."""
+        self.refresh()
+        remembered = where & (settled | (self.before < self.FORGOTTEN / 2))
+        np.copyto(self.before, self.scene, where=remembered)
+        np.copyto(self.scene, seen, where=where)
+
+    def bring_back(self, seen: FloatGrid, least: FloatGrid) -> BoolGrid:
+        """Where the remembered scene is seen again it returns; tells where that was."""
+        back: BoolGrid = (np.abs(seen - self.before) < 0.5 * least) & (self.rough > least)
+        np.copyto(self.scene, seen, where=back)
+        np.copyto(self.before, self.FORGOTTEN, where=back)
+        return back

@@ -1,0 +1,403 @@
+"""From luma frames or motion vectors to a motion score, and from scores to "motion began" and "motion ended"."""
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import Any, List, Optional, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinthesky.device.light_model import BlockGrid, BoolGrid, FloatGrid, LightModel, Neighbourhood, Polygon
+from pinthesky.errors import InvalidInput
+
+__all__ = ["GateChange", "LumaMotion", "MotionGate", "MotionScore", "Polygon", "VectorMotion"]
+
+MIN_SENSITIVITY, DEFAULT_SENSITIVITY, MAX_SENSITIVITY = 1, 10, 1000
+
+
+@dataclass(frozen=True)
+class MotionScore:
+    """What one frame says about motion."""
+
+    in_motion: bool
+    score: float
+    """0.0 for a still scene; motion is reported from 1.0 on."""
+    changed_blocks: int
+    """Blocks (8x8 pixels, or macroblocks) that took part in the judgement of this frame."""
+
+
+def _checked_sensitivity(sensitivity: int) -> int:
+    if not MIN_SENSITIVITY <= sensitivity <= MAX_SENSITIVITY:
+        raise InvalidInput("sensitivity", f"must be {MIN_SENSITIVITY}..{MAX_SENSITIVITY}, not {sensitivity!r}")
+    return sensitivity
+
+
+class _Lag:
+    """What the differences were a moment ago, so that what merely differs can be told from what moves."""
+
+    SPAN_S, EVERY_S = 0.35, 0.095
+    SLOTS = 5
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._sharp = [np.zeros((rows, columns), np.float32) for _ in range(self.SLOTS)]
+        self._residual = [np.zeros((rows, columns), np.float32) for _ in range(self.SLOTS)]
+        self._taken_s: List[float] = [0.0] * self.SLOTS
+        self._newest = 0
+        self._spare = np.zeros((rows, columns), np.float32)
+
+    def restart(self, timestamp_s: float) -> None:
+        self._taken_s = [timestamp_s] * self.SLOTS
+        for grid in (*self._sharp, *self._residual):
+            grid[...] = 0.0
+
+    def change(self, light: LightModel, timestamp_s: float, out: FloatGrid) -> None:
+        """Write by how much each block's difference itself changed within the last ``SPAN_S`` (grey levels)."""
+        slot = self._newest
+        for _ in range(self.SLOTS - 1):
+            if timestamp_s - self._taken_s[slot] >= self.SPAN_S:
+                break
+            slot = slot - 1 if slot else self.SLOTS - 1
+        np.subtract(light.sharp, self._sharp[slot], out=out)
+        np.abs(out, out=out)
+        out *= np.float32(LightModel.SHARPENED)
+        np.subtract(light.residual, self._residual[slot], out=self._spare)
+        np.abs(self._spare, out=self._spare)
+        np.minimum(out, self._spare, out=out)
+        # The fit of the light wavers by some percent, and what differs much wavers with it.
+        np.multiply(light.rough, np.float32(0.04), out=self._spare)
+        out -= self._spare
+        if timestamp_s - self._taken_s[self._newest] >= self.EVERY_S:
+            self._newest = (self._newest + 1) % self.SLOTS
+            np.copyto(self._sharp[self._newest], light.sharp)
+            np.copyto(self._residual[self._newest], light.residual)
+            self._taken_s[self._newest] = timestamp_s
+
+
+class LumaMotion:
+    """Judge of luma frames: is somebody or something moving in the scene, whatever the light and the weather do.
+
+    A frame becomes means of 8x8 blocks. :class:`LightModel` says how each block differs from the learned scene in a way
+    that light does not explain. A block takes part when that exceeds its threshold (six times its learned noise, 1.3
+    times the peak it is known for, 0.7 times its neighbours', at least ``FLOOR`` grey levels) and has changed within a
+    third of a second, so nothing that merely stands there is motion. Evidence is summed over 3x3 blocks: much of it
+    counts at once, little of it only in two frames in a row, and less when the whole picture twitches (rain, snow).
+
+    The score is below 1 while evidence is too thin; from there on it is a tenth of the changed blocks (of 1200, the
+    number in a 320x240 picture), but at least 1; all of it divided by ``sensitivity / 10``.
+
+    One frame costs about 0.1 ms at 320x240 on a desktop core and no memory; `docs/reference/motion.md` has the scale of
+    ``sensitivity`` and what is not seen.
+    """
+
+    LEARNING_S = 1.0
+    """After a start nothing is reported for so long."""
+    STALL_S = 4.0
+    """A longer gap between frames, or a step back in time, begins a new scene."""
+    TICK_S = 0.19
+    FLOOR = 7.0
+    PLENTY = 8.0
+    LITTLE = 1.5
+    STAYS_ACTIVE_S = 1.0
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        *,
+        sensitivity: int = DEFAULT_SENSITIVITY,
+        zones: Sequence[Polygon] = (),
+        masks: Sequence[Polygon] = (),
+    ) -> None:
+        """``width`` and ``height`` in pixels, at least 16; polygons in thousandths of the picture.
+
+        Raises InvalidInput for a size or a sensitivity out of bounds.
+        """
+        if width < 16 or height < 16:
+            raise InvalidInput("size", f"must be at least 16x16, not {width}x{height}")
+        self._need = _checked_sensitivity(sensitivity) / DEFAULT_SENSITIVITY
+        self._grid = BlockGrid(width, height)
+        rows, columns = shape = self._grid.rows, self._grid.columns
+        self._watched = self._grid.watched(zones, masks)
+        self._tenth = 120.0 / (rows * columns)
+        self._light = LightModel(rows, columns)
+        self._lag = _Lag(rows, columns)
+        self._around = Neighbourhood(rows, columns, 1)
+        (
+            self._seen, self._ratio, self._change, self._evidence, self._evidence_before, self._noise, self._peak,
+            self._visits, self._least, self._threshold, self._per_threshold, self._stirs,
+        ) = (np.zeros(shape, np.float32) for _ in range(12))  # fmt: skip
+        self._free, self._front, self._moving, self._live, self._visiting = (
+            np.zeros(shape, np.bool_) for _ in range(5)
+        )
+        self._active_until_s = np.zeros(shape, np.float64)
+        self._stirred_s, self._unsettled_s = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+        self._thin = True
+        self._started_s: Optional[float] = None
+        self._last_s = self._ticked_s = self._moved_s = 0.0
+        self._clutter = self._twitch = 0.0
+
+    def update(self, luma: NDArray[np.uint8], timestamp_s: float) -> MotionScore:
+        """Judge one frame: ``luma`` uint8 (height, at least width), ``timestamp_s`` on the camera's clock in seconds.
+
+        Rows may be wider than the picture (stride). Frame rate may vary; after a stall, or when the clock goes back,
+        the scene is learned anew. Raises InvalidInput (a ValueError) for any other shape or type.
+        """
+        self._grid.means(luma, self._seen)
+        elapsed_s = timestamp_s - self._last_s
+        if self._started_s is None or not 0.0 <= elapsed_s <= self.STALL_S:
+            self._restart(timestamp_s)
+            return MotionScore(False, 0.0, 0)
+        self._last_s = timestamp_s
+        np.less_equal(self._active_until_s, timestamp_s, out=self._free)
+        self._light.compare(self._seen, self._free, self._least, differed=self._front, in_motion=timestamp_s - self._moved_s < 1.5, elapsed_s=elapsed_s)
+        changed = self._find_live(timestamp_s)
+        raw = self._weigh(changed, timestamp_s, elapsed_s)
+        score = 0.0 if timestamp_s - self._started_s < self.LEARNING_S else raw / self._need
+        if score >= 1.0:
+            self._moved_s = timestamp_s
+        self._count_visits()
+        age_s = timestamp_s - self._started_s
+        if age_s < 4.0 or timestamp_s - self._ticked_s >= self.TICK_S:
+            self._learn(timestamp_s, timestamp_s - self._ticked_s, age_s)
+            self._ticked_s = timestamp_s
+        return MotionScore(score >= 1.0, score, changed)
+
+    def _restart(self, timestamp_s: float) -> None:
+        if not math.isfinite(timestamp_s):
+            return
+        self._started_s = self._last_s = self._ticked_s = timestamp_s
+        self._moved_s = timestamp_s - 60.0
+        self._light.restart(self._seen)
+        self._lag.restart(timestamp_s)
+        self._noise[...] = 1.0
+        for grid in (self._peak, self._visits, self._evidence_before):
+            grid[...] = 0.0
+        for mark in (self._front, self._visiting):
+            mark[...] = False
+        for moment in (self._active_until_s, self._stirred_s, self._unsettled_s):
+            moment[...] = timestamp_s - 60.0
+        self._clutter = self._twitch = 0.0
+        self._thin = True
+        self._set_thresholds(0.0)
+
+    def _find_live(self, timestamp_s: float) -> int:
+        """Mark the blocks that take part in this frame and count them."""
+        np.multiply(self._light.size, self._per_threshold, out=self._ratio)
+        np.greater(self._ratio, 1.0, out=self._front)
+        self._lag.change(self._light, timestamp_s, self._change)
+        np.greater(self._change, self._stirs, out=self._moving)
+        np.copyto(self._stirred_s, timestamp_s, where=self._moving)
+        np.logical_and(self._front, self._moving, out=self._live)
+        np.logical_and(self._live, self._watched, out=self._live)
+        return int(np.count_nonzero(self._live))
+
+    def _weigh(self, changed: int, timestamp_s: float, elapsed_s: float) -> float:
+        """The score before sensitivity."""
+        settle = min(1.0, elapsed_s / 8.0)
+        if not changed:
+            if not self._thin:
+                self._evidence_before[...] = 0.0
+                self._thin = True
+            self._clutter -= settle * self._clutter
+            return 0.0
+        self._thin = False
+        np.minimum(self._ratio, 3.0, out=self._ratio)
+        np.multiply(self._ratio, self._live, out=self._around.input)
+        evidence = self._evidence
+        self._around.sum(evidence)
+        most = float(evidence.max())
+        np.minimum(evidence, self._evidence_before, out=self._ratio)
+        twice = float(self._ratio.max())
+        alone = np.count_nonzero(np.logical_and(evidence < 3.5, self._live))
+        self._clutter += settle * (alone - self._clutter)
+        little = self.LITTLE + 0.5 * max(0.0, self._clutter - 2.0) + self._twitch
+        raw = max(most / self.PLENTY, twice / little)
+        # Somebody who stays stirs a little: that keeps motion going, but does not begin it.
+        stays = False
+        if timestamp_s - self._moved_s < 2.0:
+            known = np.logical_and(self._live, ~self._free)
+            stays = np.count_nonzero(known) >= 3.0 + self._clutter
+            if stays:
+                np.copyto(self._active_until_s, timestamp_s + self.STAYS_ACTIVE_S, where=known)
+        np.copyto(self._active_until_s, timestamp_s + self.STAYS_ACTIVE_S, where=evidence > self.LITTLE)
+        self._evidence, self._evidence_before = self._evidence_before, evidence
+        return max(1.0, changed * self._tenth) if raw >= 1.0 or stays else raw
+
+    def _count_visits(self) -> None:
+        """Count, per block, how often something came and went again: leaves do so all the time, people do not."""
+        strong = np.greater(self._light.size, self._least)
+        if not strong.any() and not self._visiting.any():
+            return
+        strong &= self._moving
+        self._visiting |= strong
+        gone = np.logical_and(self._visiting, self._light.size < 0.6 * self._least)
+        self._visits += gone
+        self._visiting &= ~gone
+
+    def _learn(self, timestamp_s: float, elapsed_s: float, age_s: float) -> None:
+        """Learn noise, peaks and scene, and what has come to rest; not every frame."""
+        learning = age_s < self.LEARNING_S
+        light, size = self._light, self._light.size
+        self._visits *= np.float32(max(0.0, 1 - elapsed_s / 40.0))
+        resting = np.less_equal(self._active_until_s, timestamp_s)
+        still = np.logical_and(resting, ~self._front)
+        pace = min(1.0, elapsed_s / (0.5 if learning else 3.0))
+        rate = np.where(still, np.float32(pace), np.float32(pace * 0.05))
+        self._noise += rate * (np.minimum(size, 3 * self._least) * np.float32(1.25) - self._noise)
+        self._peak *= np.float32(math.exp(-elapsed_s / 60.0))
+        cap = 40.0 if learning else 30.0
+        known = np.logical_or(resting, self._visits > 4.5) if not learning else np.ones_like(resting)
+        np.maximum(self._peak, np.minimum(size, cap), out=self._peak, where=known)
+        self._settle(timestamp_s, resting)
+        pace = min(1.0, elapsed_s / 2.0)
+        rate = np.where(still, np.float32(pace), np.float32(pace * 0.1))
+        if not learning:
+            lit = still & (light.rough > np.maximum(self._least, light.MIN_SIGHT)) & (size <= self._least)
+            np.copyto(rate, np.float32(min(1.0, elapsed_s / 0.3)), where=lit)
+        light.learn(rate, self._seen)
+        self._set_thresholds(age_s)
+
+    def _settle(self, timestamp_s: float, resting: BoolGrid) -> None:
+        """What no longer stirs becomes scene (a parked car, a moved chair); what hid the scene and left gives it back."""
+        if not self._front.any():
+            return
+        patience = np.where(resting, 0.7, 5.0)
+        rested = np.logical_and(self._front, timestamp_s - self._stirred_s > patience)
+        if rested.any():
+            self._light.take_in(self._seen, rested, timestamp_s - self._unsettled_s > 30.0)
+        back = self._light.bring_back(self._seen, self._least)
+        np.copyto(self._unsettled_s, timestamp_s, where=np.logical_or(self._front, rested))
+        np.copyto(self._unsettled_s, timestamp_s - 60.0, where=back)
+
+    def _set_thresholds(self, age_s: float) -> None:
+        self._light.refresh()
+        self._twitch = max(0.0, 10 * (float(np.minimum(self._visits, 3.0).mean()) / 3 - 0.3))
+        noise = 6 * self._noise
+        np.maximum(noise, self.FLOOR, out=self._least)
+        own = np.maximum(1.3 * self._peak, noise)
+        padded = np.pad(own, 1)
+        rows, columns = own.shape
+        across = np.maximum(np.maximum(padded[:, :columns], padded[:, 2:]), padded[:, 1 : columns + 1])
+        near = np.maximum(np.maximum(across[:rows], across[2:]), across[1 : rows + 1])
+        # A new scene is trusted step by step: leaves have shown only part of what they do.
+        margin = 1.0 + max(0.0, 1.0 - age_s / 4.0)
+        np.maximum(own, 0.7 * near, out=self._threshold)
+        np.maximum(self._threshold, self.FLOOR, out=self._threshold)
+        self._threshold *= np.float32(margin)
+        np.divide(1.0, self._threshold, out=self._per_threshold)
+        np.multiply(self._threshold, np.float32(0.5), out=self._stirs)
+
+
+class VectorMotion:
+    """The classic rule on an encoder's motion vectors: motion when more than ``sensitivity`` macroblocks move fast.
+
+    Fast means a vector longer than 60, in the encoder's units, as in picamera's documented motion detection recipe.
+    """
+
+    FAST = 60
+
+    def __init__(self, *, sensitivity: int = DEFAULT_SENSITIVITY) -> None:
+        self._sensitivity = _checked_sensitivity(sensitivity)
+
+    def update(self, vectors: NDArray[Any], timestamp_s: float) -> MotionScore:
+        """Judge one frame of vectors: a structured array (rows, columns) with signed ``x`` and ``y``, or the last axis.
+
+        The score is the number of fast macroblocks over the least number that is reported.
+        """
+        if vectors.dtype.names is not None and {"x", "y"} <= set(vectors.dtype.names):
+            x, y = vectors["x"], vectors["y"]
+        elif vectors.dtype.names is None and vectors.ndim == 3 and vectors.shape[2] == 2:
+            x, y = vectors[..., 0], vectors[..., 1]
+        else:
+            raise InvalidInput(
+                "vectors",
+                f"must have fields x and y or be (rows, columns, 2), not {vectors.dtype} {tuple(vectors.shape)}",
+            )
+        across, down = x.astype(np.int32), y.astype(np.int32)
+        fast = int(np.count_nonzero(across * across + down * down > self.FAST * self.FAST))
+        return MotionScore(fast > self._sensitivity, fast / (self._sensitivity + 1), fast)
+
+
+class GateChange(enum.Enum):
+    """What an update of the gate changed."""
+
+    NONE = "none"
+    BEGAN = "began"
+    ENDED = "ended"
+
+
+class MotionGate:
+    """Scores in, "motion began" and "motion ended" out; time is what the caller says it is.
+
+    Motion begins when it has lasted ``min_duration_s`` (quiet shorter than ``hold_s`` does not interrupt it) and
+    ``cool_down_s`` have passed since the last end; it ends after ``hold_s`` of quiet. Motion that is still there when the
+    cool-down ends begins then.
+
+    A clock that jumps back counts as no time at all. A clock that jumps ahead by more than ``LEAP_S`` says nothing about
+    what happened meanwhile: motion not yet begun starts over; cool-down and hold are over.
+    """
+
+    LEAP_S = 10.0
+
+    def __init__(self, *, min_duration_s: float = 0.0, hold_s: float = 1.0, cool_down_s: float = 0.0) -> None:
+        for name, value in (("min_duration", min_duration_s), ("hold", hold_s), ("cool_down", cool_down_s)):
+            if not 0 <= value < math.inf:
+                raise InvalidInput(name, f"must be a finite number of seconds from 0 on, not {value!r}")
+        self._min_duration_s, self._hold_s, self._cool_down_s = min_duration_s, hold_s, cool_down_s
+        self._in_motion = False
+        self._now_s: Optional[float] = None
+        self._moving_since_s: Optional[float] = None
+        self._moved_at_s = 0.0
+        self._was_quiet = True
+        self._closed_until_s = -math.inf
+
+    @property
+    def in_motion(self) -> bool:
+        """Whether motion has begun and not ended."""
+        return self._in_motion
+
+    def update(self, in_motion: bool, timestamp_s: float) -> GateChange:
+        """Take one judgement made at ``timestamp_s`` (any clock, seconds) and say what it changes."""
+        elapsed_s = self._advance(timestamp_s)
+        if in_motion:
+            return self._moved(elapsed_s)
+        return self._rested()
+
+    def _advance(self, timestamp_s: float) -> float:
+        """Take over the time; stored times move with a clock that jumped back."""
+        now_s = timestamp_s if math.isfinite(timestamp_s) else self._now_s or 0.0
+        elapsed_s = 0.0 if self._now_s is None else now_s - self._now_s
+        if elapsed_s < 0:
+            if self._moving_since_s is not None:
+                self._moving_since_s += elapsed_s
+            self._moved_at_s += elapsed_s
+            self._closed_until_s += elapsed_s
+            elapsed_s = 0.0
+        self._now_s = now_s
+        return elapsed_s
+
+    def _moved(self, elapsed_s: float) -> GateChange:
+        now_s = self._now_s or 0.0
+        interrupted = elapsed_s > self.LEAP_S or (self._was_quiet and now_s - self._moved_at_s >= self._hold_s)
+        if self._moving_since_s is None or interrupted:
+            self._moving_since_s = now_s
+        self._moved_at_s, self._was_quiet = now_s, False
+        lasted = now_s - self._moving_since_s >= self._min_duration_s
+        if self._in_motion or not lasted or now_s < self._closed_until_s:
+            return GateChange.NONE
+        self._in_motion = True
+        return GateChange.BEGAN
+
+    def _rested(self) -> GateChange:
+        now_s = self._now_s or 0.0
+        self._was_quiet = True
+        if now_s - self._moved_at_s < self._hold_s:
+            return GateChange.NONE
+        self._moving_since_s = None
+        if not self._in_motion:
+            return GateChange.NONE
+        self._in_motion = False
+        self._closed_until_s = now_s + self._cool_down_s
+        return GateChange.ENDED

@@ -1,0 +1,179 @@
+"""What the daemon needs of the world, as protocols. Adapters live in `cameras/` and in `pinthesky.aws`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Protocol, Union
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pinthesky.model.settings import CameraSettings, Polygon
+
+
+class Packet(NamedTuple):
+    """One encoded picture: a whole H.264 access unit in Annex B form.
+
+    A keyframe's unit holds SPS, PPS and the IDR slice. `timestamp_us` is microseconds of the camera's own clock: it
+    never goes back between `start` and `stop`, and starts anywhere.
+    """
+
+    data: bytes
+    timestamp_us: int
+    is_keyframe: bool
+
+
+class LumaFrame(NamedTuple):
+    """A small grey picture for the motion detector: uint8 (height, width), possibly a view with a longer stride.
+
+    Belongs to the receiver until the adapter's next frame but three: keep a copy for longer.
+    """
+
+    luma: NDArray[Any]
+    timestamp_us: int
+
+
+class MotionVectors(NamedTuple):
+    """Motion vectors of one picture as the encoder gives them: structured (rows, columns) of int8 x, y, uint16 sad."""
+
+    vectors: NDArray[Any]
+    timestamp_us: int
+
+
+class CameraLost(NamedTuple):
+    """The adapter can give no more frames until it is opened again; `reason` is for people."""
+
+    reason: str
+
+
+class FootageEnded(NamedTuple):
+    """A file that was being played has come to its end."""
+
+
+Frame = Union[Packet, LumaFrame, MotionVectors, CameraLost, FootageEnded]
+Sink = Callable[[Frame], None]
+"""What an adapter hands its frames to, from any thread. Never blocks, never raises."""
+
+
+class CameraDescription(NamedTuple):
+    """What an opened camera gives."""
+
+    model: str
+    width: int
+    """Pixels of the encoded picture, before `rotation_left`."""
+    height: int
+    framerate: float
+    rotation_left: int
+    """Degrees clockwise (0, 90, 180, 270) that a player must still turn the picture; written into the MP4."""
+    luma_size: Optional[tuple[int, int]]
+    """(width, height) of luma frames, or None where motion vectors are given in their place."""
+    can_mask: bool
+    """Whether privacy masks are burned into the encoded picture."""
+    extra: Mapping[str, str] = {}
+
+
+class Camera(Protocol):
+    """A camera. One owner calls all methods, in one thread; frames arrive at the sink from any thread.
+
+    Closed -> open -> started -> stopped -> closed. `close` may be called in any state, any number of times.
+    """
+
+    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+        """Take the camera. Raises Unavailable (busy, absent, refused: try again), InvalidInput (cannot ever work)."""
+        ...
+
+    def start(self, sink: Sink) -> None:
+        """Begin to deliver. The first packet is a keyframe."""
+        ...
+
+    def still(self, timeout_s: float) -> bytes:
+        """A JPEG of now, while frames go on. Raises Unavailable when none can be had in time."""
+        ...
+
+    def request_keyframe(self) -> bool:
+        """Ask for a keyframe soon. False where the encoder cannot; keyframes then come by the GOP alone."""
+        ...
+
+    def close(self, timeout_s: float) -> bool:
+        """Stop and give the camera back. False when it hangs: only a new process will help then. Never raises."""
+        ...
+
+
+class PutOutcome(enum.Enum):
+    """What became of a PUT that did not fail."""
+
+    STORED = "stored"
+    ALREADY_STORED = "already stored"
+    """The key exists (412): what we sent is there from an attempt whose answer was lost."""
+
+
+class ObjectStore(Protocol):
+    """Where clips and stills go. Every call ends within its time-outs."""
+
+    def put(
+        self,
+        *,
+        bucket: str,
+        key: str,
+        path: Path,
+        sha256_hex: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        overwrite: bool,
+    ) -> PutOutcome:
+        """Store the file in one verified request (checksum; If-None-Match unless `overwrite`).
+
+        Raises NotAuthorized (403), NotFound (no such bucket), Unavailable (anything that may pass: network, 5xx, slow
+        down, no credentials), InvalidInput (the store refuses the object itself).
+        """
+        ...
+
+    def probe(self, *, bucket: str, prefix: str) -> None:
+        """Prove that `<prefix>/` of the bucket takes objects, with a small one. Raises as `put` does."""
+        ...
+
+
+class ConnectionPoster(Protocol):
+    """Answers to a console's WebSocket connection."""
+
+    def post(self, *, endpoint_url: str, region: str, connection_id: str, payload: bytes) -> None:
+        """POST /@connections/{id}. Raises NotFound (gone), NotAuthorized, Unavailable."""
+        ...
+
+
+class LogRecordEntry(NamedTuple):
+    """One line for the log store."""
+
+    timestamp_ms: int
+    message: str
+
+
+class LogStore(Protocol):
+    """Where log lines and metrics go."""
+
+    def put(self, *, region: str, group: str, stream: str, entries: Sequence[LogRecordEntry]) -> None:
+        """Append entries (in time order, at most 10 000 and 1 MB), making group and stream where they are missing.
+
+        Raises NotAuthorized, Unavailable, InvalidInput.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """Time, injected so that tests can bend it."""
+
+    boot_id: str
+
+    def monotonic(self) -> float:
+        """Seconds of CLOCK_BOOTTIME: never goes back, counts through suspend."""
+        ...
+
+    def wall(self) -> float:
+        """Epoch seconds, right or not."""
+        ...
+
+    def synchronised(self) -> bool:
+        """Whether the kernel says that a time source disciplines the wall clock."""
+        ...

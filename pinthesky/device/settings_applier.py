@@ -1,0 +1,142 @@
+"""A settings change on its way: from the shadow's document to the parts of the daemon, and back as reported.
+
+Runs in the event thread. Section by section what is accepted takes effect at once; the camera's part waits for the open
+clip to end, and only then is the change concluded and reported.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future
+from typing import Callable, Optional
+
+from pinthesky.device.camera_thread import CameraThread, Duty
+from pinthesky.device.event_thread import EventThread
+from pinthesky.device.internal_events import EventForCloud, SettingsConcluded, ShadowArrived
+from pinthesky.device.operating_mode import Watching, watching
+from pinthesky.device.shadow_reconciler import SettingsChange, ShadowReconciler
+from pinthesky.errors import PinTheSkyError
+from pinthesky.model.events import SettingsApplied
+from pinthesky.model.identifiers import ThingName
+from pinthesky.model.settings import DeviceSettings
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 5.0
+
+
+class SettingsApplier:
+    """Serves ShadowArrived and keeps the camera's duty by mode, window and time.
+
+    `listeners` are called with the effective settings whenever they may have changed, the first time by `begin`.
+    """
+
+    def __init__(
+        self,
+        *,
+        reconciler: ShadowReconciler,
+        thing_name: ThingName,
+        camera: CameraThread,
+        post: Callable[[object], object],
+        listeners: tuple[Callable[[DeviceSettings], None], ...],
+        wall_s: Callable[[], Optional[float]],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._reconciler = reconciler
+        self._thing_name = thing_name
+        self._camera = camera
+        self._post = post
+        self._listeners = listeners
+        self._wall_s = wall_s
+        self._monotonic = monotonic
+        self.settings = reconciler.effective
+        """The settings in force; those of the camera from the end of the open clip on."""
+        self._watching = watching(self.settings, wall_s())
+        self._look_at_s = 0.0
+
+    @property
+    def duty(self) -> Duty:
+        """What the camera is there for by the settings in force."""
+        return Duty(self._watching.camera_open, self._watching.record_motion)
+
+    @property
+    def mode(self) -> Watching:
+        """What the camera is to do, and why."""
+        return self._watching
+
+    def subscribe(self, queue: EventThread) -> None:
+        """Take documents from the queue, and look at the clock."""
+        queue.subscribe(ShadowArrived, self._shadow_arrived)
+        queue.subscribe(SettingsConcluded, self._camera_concluded)
+        queue.add_timer(lambda: self._look_at_s - self._monotonic(), self.look)
+
+    def begin(self) -> None:
+        """Bring the settings in force to everybody."""
+        for listener in self._listeners:
+            listener(self.settings)
+
+    def look(self) -> None:
+        """See whether time alone has changed what the camera is there for."""
+        now = watching(self.settings, self._wall_s())
+        changes_in_s = _LOOK_EVERY_S if now.changes_in_s is None else min(_LOOK_EVERY_S, now.changes_in_s)
+        self._look_at_s = self._monotonic() + max(0.05, changes_in_s)
+        before, self._watching = self._watching, now
+        if (before.camera_open, before.record_motion) != (now.camera_open, now.record_motion):
+            logger.info("The camera is %s (%s)", _words(now), now.reason)
+            self._camera.take_up(self.duty)
+
+    def _shadow_arrived(self, arrived: ShadowArrived) -> None:
+        change = self._reconciler.consider(arrived.document)
+        if change is None:
+            return
+        # Everything but the camera's own settings holds from now on, privacy above all.
+        self._bring(change.settings)
+        if not change.changed & {"camera", "motion"}:
+            self._conclude(change, {})
+            return
+        outcome = self._camera.reconfigure(change.settings.camera, change.settings.motion)
+        outcome.add_done_callback(lambda done: self._camera_is_done(change, done))
+
+    def _camera_is_done(self, change: SettingsChange, done: Future[None]) -> None:
+        refusal = None
+        try:
+            done.result(timeout=0)
+        except CancelledError:
+            # A later document took this one's place.
+            return
+        except PinTheSkyError as error:
+            refusal = str(error)
+        self._post(SettingsConcluded(change, refusal))
+
+    def _camera_concluded(self, concluded: SettingsConcluded) -> None:
+        refusal = concluded.camera_refusal
+        failed = {} if refusal is None else {name: refusal for name in ("camera", "motion")}
+        self._conclude(concluded.change, {name: failed[name] for name in concluded.change.changed & failed.keys()})
+
+    def _conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> None:
+        outcome = self._reconciler.conclude(change, failed)
+        if failed:
+            self._bring(self._reconciler.effective)
+        self._post(
+            EventForCloud(
+                SettingsApplied(
+                    thing_name=self._thing_name,
+                    fingerprint=outcome.fingerprint,
+                    applied=outcome.applied,
+                    rejected=outcome.rejected,
+                )
+            )
+        )
+
+    def _bring(self, settings: DeviceSettings) -> None:
+        self.settings = settings
+        for listener in self._listeners:
+            listener(settings)
+        self.look()
+
+
+def _words(now: Watching) -> str:
+    if not now.camera_open:
+        return "closed"
+    return "recording motion" if now.record_motion else "not recording motion"

@@ -1,0 +1,98 @@
+"""The package: its name, its version's place, what it needs where, and its entry points.
+
+The lists are module constants so that tools/prepare.py can read them; nothing else repeats a requirement.
+"""
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+# What `pinthesky.model` and `pinthesky.device` stand on, on every machine.
+DEVICE = [
+    "inotify-simple>=1.3,<3",
+    "msgspec>=0.19,<1",
+    "numpy>=1.24,<3",
+    "tzdata>=2024.1",
+]
+
+# PyAV is published as wheels for 64-bit machines only. On 32-bit ones clips stay .h264 and are converted elsewhere.
+VIDEO = [
+    'av>=15,<20; platform_machine == "x86_64" or platform_machine == "aarch64" or platform_machine == "arm64"',
+]
+
+# PutObject with If-None-Match needs boto3 1.36. The last boto3 for Python 3.9 is 1.42, and it asks for urllib3 1.26.
+CLOUD = [
+    'boto3>=1.36,<2; python_version >= "3.10"',
+    'boto3>=1.36,<1.43; python_version < "3.10"',
+    'urllib3>=2,<3; python_version >= "3.10"',
+    'urllib3>=1.26.12,<2; python_version < "3.10"',
+]
+
+# What the suites of `model` and `device` need beside DEVICE, on every Python.
+TEST_DEVICE = [
+    "hypothesis>=6.100,<7",
+    "pytest>=8.3,<10",
+    "pytest-timeout>=2.3,<3",
+]
+
+# The whole suite, on the main Python.
+TEST = [
+    *TEST_DEVICE,
+    "coverage>=7.10,<8",
+    "cryptography>=44",
+    "moto[server]>=5.1,<6",
+    "pytest-cov>=7,<8",
+    "pytest-xdist>=3.6,<4",
+]
+
+DEV = [
+    "boto3-stubs[apigatewaymanagementapi,logs,s3]>=1.40,<2",
+    "mypy>=2.4,<2.5",
+    "ruff>=0.17,<0.18",
+    "setuptools>=77",
+]
+
+BENCH = [
+    "opencv-python-headless>=4.10",
+]
+
+
+def version() -> str:
+    """Return what pinthesky/version.py says, read as text: importing it would need the dependencies."""
+    text = (HERE / "pinthesky" / "version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise SystemExit("pinthesky/version.py: no line __version__ = \"…\"")
+    return found[1]
+
+
+if __name__ == "__main__":
+    from setuptools import find_packages, setup
+
+    setup(
+        name="pinthesky",
+        version=version(),
+        description="A camera-fleet daemon for Raspberry Pis: motion clips with pre-roll, and nothing lost on the way",
+        long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+        long_description_content_type="text/markdown",
+        license="Apache-2.0",
+        license_files=["LICENSE", "NOTICE"],
+        python_requires=">=3.9",
+        packages=find_packages(include=["pinthesky", "pinthesky.*"]),
+        package_data={"pinthesky": ["py.typed"]},
+        install_requires=[*DEVICE, *VIDEO, *CLOUD],
+        extras_require={"test": TEST, "dev": DEV, "bench": BENCH},
+        entry_points={"console_scripts": ["pinthesky = pinthesky.device.daemon:main"]},
+        classifiers=[
+            "Development Status :: 3 - Alpha",
+            "Environment :: No Input/Output (Daemon)",
+            "Intended Audience :: End Users/Desktop",
+            "Operating System :: POSIX :: Linux",
+            "Programming Language :: Python :: 3",
+            *(f"Programming Language :: Python :: 3.{minor}" for minor in range(9, 14)),
+            "Topic :: Home Automation",
+            "Topic :: Multimedia :: Video :: Capture",
+            "Typing :: Typed",
+        ],
+    )

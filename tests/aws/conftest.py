@@ -1,0 +1,11 @@
+"""Servers that answer as AWS does."""
+
+from tests.support.aws_fixtures import (  # noqa: F401 - fixtures are found by being here
+    bucket,
+    credentials_server,
+    data_plane,
+    endpoint,
+    moto_port,
+    s3,
+    session,
+)

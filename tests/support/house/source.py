@@ -1,0 +1,61 @@
+"""The files of the project, read once."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One text file: its path as git writes it, and what it says."""
+
+    path: str
+    text: str
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        """The file as Python reads it."""
+        return ast.parse(self.text, filename=self.path)
+
+    @property
+    def module(self) -> str:
+        """The dotted name under which the file is imported."""
+        name = self.path.removesuffix(".py").replace("/", ".")
+        return name.removesuffix(".__init__")
+
+    def at(self, node: ast.AST, message: str) -> str:
+        """Say where something is wrong, the way editors and terminals understand."""
+        return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"
+
+
+@functools.lru_cache(maxsize=1)
+def project_files() -> tuple[Source, ...]:
+    """Every text file that git has or would take."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    sources = []
+    for name in sorted(set(listing.decode().split("\0"))):
+        path = ROOT / name
+        if not name or not path.is_file():
+            continue
+        try:
+            sources.append(Source(name, path.read_text(encoding="utf-8")))
+        except UnicodeDecodeError:
+            continue  # a video or a picture
+    return tuple(sources)
+
+
+def python_files(*folders: str) -> list[Source]:
+    """Return the Python files, those under `folders` if any are given."""
+    found = [source for source in project_files() if source.path.endswith(".py")]
+    return [source for source in found if not folders or source.path.startswith(tuple(f"{f}/" for f in folders))]

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Makes everything that the other targets of the Makefile stand on; the only step that uses the network.
+
+    .venv/            the main environment: the checkout, its dependencies and the tools
+    .venvs/3.X/       one for each other Python found: what `model` and `device` need, without PyAV and boto3
+    .venvs/peers/     DVR-Scan, which `make bench` runs beside us
+    .wheelhouse/      the runtime dependencies as files, for the test that installs without a network
+
+Runs on a bare Python 3.11 or newer, before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+MAIN = ROOT / ".venv"
+OTHERS = ROOT / ".venvs"
+WHEELHOUSE = ROOT / ".wheelhouse"
+OLDEST_MAIN = (3, 11)
+DEVICE_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+
+# The oldest Python gets the oldest libraries that setup.py admits, so that its lower bounds are true.
+OLDEST_LIBRARIES = ("msgspec==0.19.*", "numpy==1.24.*")
+
+# DVR-Scan asks for the OpenCV that needs a screen's libraries; the headless one serves it as well.
+PEERS = ("platformdirs", "scenedetect>=0.6.2,<0.7", "tqdm", "pillow", "screeninfo", "numpy<2.3", "click")
+PEERS_OPENCV = ("opencv-contrib-python-headless<4.13",)
+PEERS_ALONE = ("dvr-scan>=1.8,<2",)
+
+# Program -> Debian package -> the target that cannot do without it.
+DEBIAN_PROGRAMS = {"shellcheck": ("shellcheck", "make check"), "motion": ("motion", "make bench")}
+
+
+class CannotPrepare(Exception):
+    """Something is missing that only the person at the machine can give."""
+
+
+def say(text: str) -> None:
+    """Print a step, at once."""
+    print(f"setup: {text}", flush=True)
+
+
+def run(*command: str | Path) -> None:
+    """Run `command`, and show what it printed only if it failed."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if result.returncode != 0:
+        line = " ".join(str(part) for part in command)
+        raise CannotPrepare(f"this failed with exit code {result.returncode}:\n  {line}\n{result.stdout.strip()}")
+
+
+def apt_prefix() -> list[str] | None:
+    """Return what to put before apt-get, or None where this user may not install packages."""
+    if shutil.which("apt-get") is None:
+        return None
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") is None:
+        return None
+    allowed = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
+    return ["sudo", "-n"] if allowed else None
+
+
+def by_hand(packages: list[str]) -> str:
+    """Return the exact command for a person who may become root."""
+    if shutil.which("apt-get") is None:
+        return f"install with your system's package manager: {' '.join(packages)}"
+    return f"sudo apt-get update && sudo apt-get install --no-install-recommends {' '.join(packages)}"
+
+
+def install_debian_packages(packages: list[str]) -> bool:
+    """Install `packages` if this user may, and tell whether they are there now."""
+    prefix = apt_prefix()
+    if prefix is None:
+        return False
+    say(f"Debian packages: {' '.join(packages)}")
+    noninteractive = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+    run(*noninteractive, "update", "-q")
+    run(*noninteractive, "install", "-q", "-y", "--no-install-recommends", *packages)
+    return True
+
+
+def need_venv_module() -> None:
+    """Make sure that this Python can make environments with pip in them; Debian splits that off."""
+    probe = [sys.executable, "-c", "import ensurepip, venv"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+        return
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    if not install_debian_packages([package]):
+        raise CannotPrepare(f"this Python cannot make virtual environments. Run:\n  {by_hand([package])}")
+
+
+def want_programs() -> None:
+    """Install the programs that some targets need; without the right to, name the command and go on."""
+    missing = {name: entry for name, entry in DEBIAN_PROGRAMS.items() if shutil.which(name) is None}
+    if not missing:
+        return
+    packages = [package for package, _ in missing.values()]
+    if not install_debian_packages(packages):
+        targets = " and ".join(target for _, target in missing.values())
+        say(f"{' and '.join(missing)} not found: {targets} will stop until you run\n  {by_hand(packages)}")
+
+
+def pip(environment: Path, *arguments: str) -> None:
+    """Run the pip of `environment`."""
+    run(environment / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments)
+
+
+def make_main_environment() -> None:
+    """Make .venv with the checkout itself, editable, and every extra."""
+    if not (MAIN / "bin" / "python").exists():
+        say(f".venv with Python {sys.version.split()[0]}")
+        run(sys.executable, "-m", "venv", MAIN)
+    say("libraries and tools into .venv")
+    pip(MAIN, "install", "--upgrade", "pip", "setuptools>=77")
+    pip(MAIN, "install", "--no-build-isolation", "--editable", ".[test,dev,bench]")
+
+
+def fill_wheelhouse(requirements: dict[str, Any]) -> None:
+    """Download what an installed daemon needs, for the test that installs it without a network."""
+    say("wheels of the runtime dependencies into .wheelhouse")
+    shutil.rmtree(WHEELHOUSE, ignore_errors=True)
+    wanted = [*requirements["DEVICE"], *requirements["VIDEO"], *requirements["CLOUD"]]
+    pip(MAIN, "download", "--only-binary=:all:", "--dest", str(WHEELHOUSE), *wanted)
+
+
+def answers_as(python: str, version: str) -> bool:
+    """Tell whether the program `python` is a CPython `version` that can make environments."""
+    probe = "import ensurepip, platform, sys; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2])"
+    try:
+        result = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return result.stdout.split() == ["CPython", version]
+
+
+def find_python(version: str) -> str | None:
+    """Return a CPython `version`, from the PATH or from pyenv's folder."""
+    candidates = [found] if (found := shutil.which(f"python{version}")) else []
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates += [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
+    return next((python for python in candidates if answers_as(python, version)), None)
+
+
+def make_device_environment(version: str, python: str, requirements: dict[str, Any]) -> None:
+    """Make .venvs/<version> with what the suites of `model` and `device` need, as on a device without PyAV."""
+    environment = OTHERS / version
+    run(python, "-m", "venv", "--clear", environment)
+    exact = OLDEST_LIBRARIES if version == DEVICE_PYTHONS[0] else ()
+    pip(environment, "install", *requirements["DEVICE"], *requirements["TEST_DEVICE"], *exact)
+    say(f"suites of model and device can run on Python {version}")
+
+
+def make_peers() -> None:
+    """Make .venvs/peers, apart because DVR-Scan and our tools want different versions of OpenCV."""
+    environment = OTHERS / "peers"
+    run(sys.executable, "-m", "venv", "--clear", environment)
+    pip(environment, "install", *PEERS, *PEERS_OPENCV)
+    pip(environment, "install", "--no-deps", *PEERS_ALONE)
+    say("DVR-Scan is ready for make bench")
+
+
+def make_other_environments(requirements: dict[str, Any]) -> None:
+    """Make the environments beside the main one, two at a time."""
+    main = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    found = {version: find_python(version) for version in DEVICE_PYTHONS if version != main}
+    missing = [version for version, python in found.items() if python is None]
+    if missing:
+        say(f"Python {', '.join(missing)} not found: the suites of model and device do not run on it here")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        jobs = [
+            pool.submit(make_device_environment, version, python, requirements)
+            for version, python in found.items()
+            if python is not None
+        ]
+        jobs.append(pool.submit(make_peers))
+        for job in jobs:
+            job.result()
+
+
+def prepare() -> None:
+    """Make everything, in the order of what is needed first."""
+    if sys.version_info < OLDEST_MAIN:
+        raise CannotPrepare(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")
+    requirements = runpy.run_path(str(ROOT / "setup.py"))
+    need_venv_module()
+    want_programs()
+    make_main_environment()
+    fill_wheelhouse(requirements)
+    make_other_environments(requirements)
+
+
+def main() -> int:
+    """Prepare, and say in one place what a person has to do if that does not work."""
+    started = time.monotonic()
+    try:
+        prepare()
+    except CannotPrepare as problem:
+        print(f"setup: {problem}", file=sys.stderr)
+        return 1
+    say(f"done in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
