@@ -63,7 +63,7 @@ def version() -> str:
     text = (HERE / "pinthesky" / "version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
     if found is None:
-        raise SystemExit("pinthesky/version.py: no line __version__ = \"…\"")
+        raise SystemExit('pinthesky/version.py: no line __version__ = "…"')
     return found[1]
 
 

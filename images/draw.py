@@ -1,7 +1,5 @@
 """Draws the diagrams: every images/*.toml becomes an SVG of the same name.
 
-    python images/draw.py
-
 Two kinds of source. `blocks`: groups, boxes and arrows at places on a plane. `sequence`: lanes, and what passes between
 them from top to bottom. Colours follow the reader's light or dark setting; the picture brings its own background.
 """

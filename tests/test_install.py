@@ -5,7 +5,6 @@ Nothing here uses the network: `make setup` left the dependencies as wheels in .
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pinthesky.model.recording import Item
 from pinthesky.version import __version__
+from tests.support.house.source import ROOT, project_names
 
-ROOT = Path(__file__).resolve().parents[1]
 WHEELHOUSE = ROOT / ".wheelhouse"
 FOOTAGE = ROOT / "tests" / "footage" / "people.mp4"
 INSTALL_S = 180
@@ -26,7 +26,9 @@ RUN_S = 150  # the footage lasts a minute and is played at its own pace
 def run(*command: object, cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
     """Run outside the checkout and without what would let the checkout be imported."""
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "PIP_", "VIRTUAL_ENV"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "COV", "PIP_", "VIRTUAL_ENV"))
     }
     environment["PIP_CONFIG_FILE"] = os.devnull
     return subprocess.run(
@@ -44,14 +46,10 @@ def run(*command: object, cwd: Path, timeout: float) -> subprocess.CompletedProc
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy of what git would take, so that nothing left in the checkout slips in."""
     source = tmp_path_factory.mktemp("source")
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in listing.stdout.decode().split("\0"):
-        path = ROOT / name
-        if name and path.is_file() and not name.startswith(("tests/", "benchmarks/")):
+    for name in project_names():
+        if not name.startswith(("tests/", "benchmarks/")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes(path.read_bytes())
+            (source / name).write_bytes((ROOT / name).read_bytes())
     target = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation")
     result = run(*pip, "--wheel-dir", target, source, cwd=target, timeout=INSTALL_S)
@@ -112,4 +110,5 @@ def test_the_installed_daemon_makes_clips_of_real_video(installed: Path, tmp_pat
     assert result.returncode == 0, result.stdout + result.stderr
     clips = sorted((tmp_path / "spool" / "ready").glob("*.mp4"))
     assert clips, result.stdout
-    assert all(json.loads(clip.with_suffix(".json").read_text(encoding="utf-8"))["kind"] == "clip" for clip in clips)
+    items = [Item.decode(clip.with_name(f"{clip.name}.json").read_bytes()) for clip in clips]
+    assert {item.kind for item in items} == {"clip"}

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import prepare
+
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = sorted(
     (path for path in ROOT.glob(".venvs/3.*") if (path / "bin" / "python").exists()),
@@ -36,8 +38,9 @@ def run_python(environment: Path, *arguments: str) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
 def test_the_oldest_and_the_newest_python_are_among_them(version: str):
-    if version not in {environment.name for environment in ENVIRONMENTS}:
+    if prepare.find_python(version) is None:
         pytest.skip(f"no Python {version} on this machine (make setup looks on the PATH and in pyenv's folder)")
+    assert version in {environment.name for environment in ENVIRONMENTS}, "run `make setup` again"
     assert run_python(ROOT / ".venvs" / version, "--version").stdout.startswith(f"Python {version}.")
 
 

@@ -196,7 +196,9 @@ def make_other_environments(requirements: dict[str, Any]) -> None:
 def prepare() -> None:
     """Make everything, in the order of what is needed first."""
     if sys.version_info < OLDEST_MAIN:
-        raise CannotPrepare(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")
+        raise CannotPrepare(
+            f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …"
+        )
     requirements = runpy.run_path(str(ROOT / "setup.py"))
     need_venv_module()
     want_programs()

@@ -1,57 +1,50 @@
 """Prints what lies in a spool folder: one line per clip and still, from the sidecars, and how to look at them.
 
-    python tools/show_clips.py run-data/spool
+Usage: python tools/show_clips.py run-data/spool
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from pinthesky.errors import InvariantBroken
+from pinthesky.model.recording import Item
 
 HEADINGS = ("started", "seconds", "KB", "kind", "trigger", "event", "part", "file")
+CLIP_SUFFIXES = (".mp4", ".h264")
 
 
-def read_sidecars(spool: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Return every stored file with its sidecar, in the order of time; a sidecar that cannot be read counts as empty.
+def stored_items(spool: Path) -> list[tuple[Path, Item]]:
+    """Return every stored file with what its sidecar says, in the order of time; changes nothing.
 
-    A file without a sidecar is listed too: what is on the disk is shown, whatever is known of it.
+    A daemon may be at work there: what it has not finished, or has just uploaded, is left out.
     """
-    ready = spool / "ready"
     found = []
-    for media in sorted(ready.iterdir()) if ready.is_dir() else []:
-        if media.suffix == ".json" or media.name.startswith("."):
-            continue
+    for sidecar in (spool / "ready").glob("*.json"):
+        media = sidecar.with_suffix("")
         try:
-            facts = json.loads(media.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            facts = {}
-        found.append((media, facts if isinstance(facts, dict) else {}))
-    return sorted(found, key=lambda item: started_at(item[1]) or item[0].stat().st_mtime)
+            found.append((media.stat().st_mtime, media, Item.decode(sidecar.read_bytes())))
+        except (FileNotFoundError, InvariantBroken):
+            continue
+    found.sort(key=lambda entry: (entry[2].start.wall_s or entry[0], entry[1].name))
+    return [(media, item) for _, media, item in found]
 
 
-def started_at(facts: dict[str, Any]) -> float | None:
-    """Return the start in seconds since 1970, or None while the clock was not known to be right."""
-    value = facts.get("started_at")
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def row(media: Path, facts: dict[str, Any]) -> tuple[str, ...]:
-    """Return the cells of one line."""
-    start = started_at(facts)
-    seconds = facts.get("duration_s")
+def row(media: Path, item: Item) -> tuple[str, ...]:
+    """Return the cells of one line; a start is unknown while the clock was not known to be right."""
+    start = item.start.wall_s
     return (
         "?" if start is None else datetime.fromtimestamp(start).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-        f"{seconds:.1f}" if isinstance(seconds, (int, float)) else "",
-        f"{media.stat().st_size / 1000:.0f}",
-        str(facts.get("kind") or media.suffix.lstrip(".")) + (" (recovered)" if facts.get("recovered") else ""),
-        str(facts.get("trigger") or ""),
-        str(facts.get("event_id") or "")[:8],
-        str(facts.get("part") or ""),
-        str(media),
+        f"{item.duration_s:.1f}" if item.duration_s else "",
+        f"{item.size / 1000:.0f}",
+        item.kind + (" (recovered)" if item.recovered else ""),
+        item.trigger,
+        item.event_id[:8],
+        str(item.part),
+        media.name,
     )
 
 
@@ -69,15 +62,14 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: show_clips.py SPOOL_FOLDER", file=sys.stderr)
         return 2
-    stored = read_sidecars(Path(arguments[0]))
-    if not stored:
-        print(f"No clips in {arguments[0]} yet.")
-        return 0
-    clips = [(media, facts) for media, facts in stored if media.suffix in (".mp4", ".h264")]
-    print(f"\n{len(clips)} clip{'' if len(clips) == 1 else 's'} on the disk:\n")
-    print(table(row(media, facts) for media, facts in stored))
+    spool = Path(arguments[0])
+    stored = stored_items(spool)
+    clips = [media for media, _ in stored if media.suffix in CLIP_SUFFIXES]
+    print(f"\n{len(clips)} clip{'' if len(clips) == 1 else 's'} in {spool / 'ready'}")
+    if stored:
+        print(f"\n{table(row(media, item) for media, item in stored)}")
     if clips:
-        print(f"\nLook at one with any player or browser:\n  xdg-open {clips[-1][0]}\n")
+        print(f"\nLook at one with any player or browser:\n  xdg-open {clips[-1]}\n")
     return 0
 
 

@@ -15,12 +15,13 @@ import random
 import re
 import ssl
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Annotated, Callable, NamedTuple, Optional, Union
 
 import msgspec
 from msgspec import Meta, Struct
@@ -95,7 +96,7 @@ def describe_skew(skew_s: float) -> Optional[str]:
     """What a person should know about a clock that is `skew_s` ahead (negative: behind), or None if it is fine."""
     if abs(skew_s) <= SKEW_NOTICED_S:
         return None
-    amount = str(timedelta(seconds=round(abs(skew_s))))
+    amount = str(timedelta(minutes=round(abs(skew_s) / 60)))
     return f"this machine's clock is {amount} {'ahead' if skew_s > 0 else 'behind'}"
 
 
@@ -142,7 +143,7 @@ class CredentialsEndpoint:
         key: Path,
         ca: Path,
         clock: Clock,
-        timeouts_s: Tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+        timeouts_s: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`timeouts_s` is (connect, read); `jitter` gives numbers in [0, 1). Raises InvalidInput naming a flag."""
@@ -200,7 +201,7 @@ class CredentialsEndpoint:
             self._retry_at = max(self._retry_at, self._clock.monotonic() + BACKOFF_FIRST_S)
             self._failure = self._failure or Unavailable("no credentials: a service refused the last ones as expired")
 
-    def metadata(self) -> Dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         """`current` as botocore's `RefreshableCredentials` takes it; expiry by `monotonic_datetime`.
 
         The expiry given is when to come back: when it is time to renew, or, where renewing failed but what is kept is
@@ -266,7 +267,7 @@ class CredentialsEndpoint:
     def _who(self) -> str:
         return f"credentials endpoint {self._host}"
 
-    def _ask(self) -> Tuple[int, Mapping[str, str], bytes]:
+    def _ask(self) -> tuple[int, Mapping[str, str], bytes]:
         """One request. Raises Unavailable for whatever keeps an answer from coming."""
         import urllib3  # noqa: PLC0415 - resident size: nothing of AWS is loaded before its first use
 
@@ -296,7 +297,7 @@ class CredentialsEndpoint:
 
     def _body_of(self, response: BaseHTTPResponse) -> bytes:
         deadline = self._clock.monotonic() + ANSWER_TIMEOUT_S
-        chunks: List[bytes] = []
+        chunks: list[bytes] = []
         size = 0
         for chunk in response.stream(1024, decode_content=False):
             size += len(chunk)

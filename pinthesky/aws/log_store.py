@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Iterator, List, Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pinthesky.device.ports import LogRecordEntry
 
@@ -48,7 +49,7 @@ class CloudWatchLogStore:
     def _put_batch(
         self, client: CloudWatchLogsClient, batch: Sequence[LogRecordEntry], *, group: str, stream: str
     ) -> None:
-        events: List[InputLogEventTypeDef] = [
+        events: list[InputLogEventTypeDef] = [
             {"timestamp": entry.timestamp_ms, "message": entry.message} for entry in batch
         ]
         try:
@@ -76,9 +77,9 @@ class CloudWatchLogStore:
             client.create_log_stream(logGroupName=group, logStreamName=stream)
 
 
-def batches(entries: Sequence[LogRecordEntry]) -> Iterator[List[LogRecordEntry]]:
+def batches(entries: Sequence[LogRecordEntry]) -> Iterator[list[LogRecordEntry]]:
     """The entries in time order, cut so that each batch keeps the limits. Empty lines are left out, long ones cut."""
-    batch: List[LogRecordEntry] = []
+    batch: list[LogRecordEntry] = []
     size = 0
     for entry in sorted(entries, key=lambda entry: entry.timestamp_ms):
         raw = entry.message.encode("utf-8", "replace")[:EVENT_BYTES_MAX]

@@ -7,9 +7,10 @@ import hashlib
 import io
 import os
 import threading
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 from pinthesky.device.ports import PutOutcome
 from pinthesky.errors import InvalidInput, Unavailable

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple, cast
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from pinthesky.aws.credentials import (
     CredentialsEndpoint,
@@ -92,13 +93,12 @@ class AwsSession:
         self._ca_bundle = ca_bundle
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
-        self._clients: Dict[Tuple[str, str, Optional[str]], Any] = {}
+        self._clients: dict[tuple[str, str, Optional[str]], Any] = {}
 
     def s3(self) -> S3Client:
         """The S3 client."""
         return cast(
-            "S3Client",
-            self._client("s3", self._region, self._s3_endpoint, connect_s=20, read_s=60, attempts=2),
+            "S3Client", self._client("s3", self._region, self._s3_endpoint, connect_s=20, read_s=60, attempts=2)
         )
 
     def logs(self, region: str) -> CloudWatchLogsClient:
@@ -123,9 +123,6 @@ class AwsSession:
             raise self._meaning_of(action, error) from error
         except botocore.exceptions.ParamValidationError as error:
             raise InvalidInput(action, str(error).replace("\n", " ")) from error
-        except RecursionError as error:
-            # botocore asks for the bucket's region until the stack ends when a store redirects and names none.
-            raise NotFound(f"{action}: the store says that the bucket is elsewhere, and not where") from error
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             if isinstance(error, PinTheSkyError):
                 raise
@@ -196,6 +193,7 @@ class AwsSession:
                         tcp_keepalive=True,
                     ),
                 )
+            client.meta.events.register("before-call.s3.HeadBucket", _refuse_to_search)
             self._clients[(service, region, endpoint_url)] = client
             return client
 
@@ -208,6 +206,15 @@ class AwsSession:
         if self._endpoint is not None:
             session.register_component("credential_provider", _EndpointProvider(self._endpoint, self._clock))
         return session
+
+
+def _refuse_to_search(params: dict[str, Any], **_: Any) -> None:
+    """Stand in the way of botocore's own request for a bucket's region.
+
+    S3 names the region with its redirect. Where a store does not, botocore asks it, is redirected, asks again, and so
+    on to the end of the stack.
+    """
+    raise NotFound(f"the store says that the bucket is elsewhere, and not where: {params['url']}")
 
 
 class _EndpointProvider:

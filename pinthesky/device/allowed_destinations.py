@@ -16,11 +16,12 @@ from pinthesky.model.settings import DeviceSettings, Section
 
 FLAG = "--allow-destination"
 KINDS = ("bucket", "prefix", "endpoint", "region", "log-group")
-_FIELDS: Mapping[str, Mapping[str, str]] = {
+FIELDS: Mapping[str, Mapping[str, str]] = {
     "storage": {"bucket_name": "bucket", "video_prefix": "prefix", "image_prefix": "prefix"},
     "cloudwatch": {"log_group_name": "log-group", "region_name": "region"},
     "dataplane": {"endpoint_url": "endpoint", "region_name": "region"},
 }
+"""Which fields of which sections are destinations, and of which kind."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -41,7 +42,7 @@ class AllowedDestinations:
     def __init__(self, installed: DeviceSettings, extra: Iterable[str] = ()) -> None:
         self._values: dict[str, set[str]] = {kind: set() for kind in KINDS}
         self._hosts: set[_Host] = set()
-        for section, fields in _FIELDS.items():
+        for section, fields in FIELDS.items():
             for field, kind in fields.items():
                 value = getattr(getattr(installed, section), field)
                 if value is not None:
@@ -54,7 +55,7 @@ class AllowedDestinations:
 
     def check(self, name: str, section: Section) -> None:
         """Raise InvalidInput, with the field, if section `name` leads anywhere that is not allowed."""
-        for field, kind in _FIELDS.get(name, {}).items():
+        for field, kind in FIELDS.get(name, {}).items():
             value = getattr(section, field)
             if value is not None and not self._allows(kind, value):
                 raise InvalidInput(f"{name}.{field}", f"is not an allowed destination: {value[:60]}")

@@ -37,7 +37,8 @@ class AnswerWorker:
         poster: Callable[[], ConnectionPoster],
         route: Callable[[Optional[str]], Optional[tuple[str, str]]],
     ) -> None:
-        self._poster = poster
+        self._make_poster = poster
+        self._poster: Optional[ConnectionPoster] = None
         self._route = route
         self._waiting: queue.Queue[Optional[_Answer]] = queue.Queue(WAITING_MAX)
         self._thread: Optional[threading.Thread] = None
@@ -74,25 +75,31 @@ class AnswerWorker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        poster = self._poster()
         while True:
             answer = self._waiting.get()
             if answer is None or self._stopping:
                 return
             try:
-                poster.post(
-                    endpoint_url=answer.endpoint_url,
-                    region=answer.region,
-                    connection_id=answer.connection_id,
-                    payload=answer.payload,
-                )
+                self._send(answer)
             except NotFound:
                 logger.debug("Connection %s is gone", answer.connection_id)
             except PinTheSkyError as error:
                 if not self._unavailable:
                     logger.warning("Answers to connections cannot be sent: %s", error)
                 self._unavailable = True
+            except Exception:
+                logger.exception("An answer to connection %s failed", answer.connection_id)
             else:
                 if self._unavailable:
                     logger.info("Answers to connections are sent again")
                 self._unavailable = False
+
+    def _send(self, answer: _Answer) -> None:
+        if self._poster is None:
+            self._poster = self._make_poster()
+        self._poster.post(
+            endpoint_url=answer.endpoint_url,
+            region=answer.region,
+            connection_id=answer.connection_id,
+            payload=answer.payload,
+        )

@@ -7,11 +7,13 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from pinthesky.device.ports import CameraLost, Frame, LumaFrame, MotionVectors, Packet
+from pinthesky.device.ports import CameraLost, Frame, LumaFrame, MotionVectors, Packet, Sink
 
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 """Packets that may wait while the disk is slow: half a minute at the highest bitrate."""
 WAITING_SCENES_MAX = 4
+_PACKET_OVERHEAD = 256
+"""Bytes that a waiting packet costs beside its data."""
 
 
 class Arrived(NamedTuple):
@@ -42,15 +44,33 @@ class CameraInbox:
         self._packet_bytes = 0
         self._scenes = 0
         self._woken = False
+        self._session = 0
+        self._overflowed = False
+        self._refusal: Optional[Exception] = None
+        self.packet_arrived_s: Optional[float] = None
+        """Monotonic second at which this session's last packet was handed over, served yet or not."""
 
-    def put(self, frame: Frame) -> None:
-        """The sink for a camera adapter."""
+    def new_sink(self) -> Sink:
+        """The sink for a camera that is being started. It takes frames until `forget_frames`."""
+        with self._ready:
+            session = self._session
+
+        def sink(frame: Frame) -> None:
+            self._put(session, frame)
+
+        return sink
+
+    def _put(self, session: int, frame: Frame) -> None:
         arrived = Arrived(frame, self._monotonic())
         with self._ready:
+            if session != self._session or self._overflowed:
+                return
             if isinstance(frame, Packet):
-                self._packet_bytes += len(frame.data)
+                self.packet_arrived_s = arrived.at_s
+                self._packet_bytes += _cost(frame)
                 if self._packet_bytes > WAITING_BYTES_MAX:
                     self._drop_frames()
+                    self._overflowed = True
                     arrived = Arrived(CameraLost("the disk is too slow for the recording"), arrived.at_s)
             elif isinstance(frame, (LumaFrame, MotionVectors)):
                 if self._scenes >= WAITING_SCENES_MAX:
@@ -60,11 +80,15 @@ class CameraInbox:
             self._ready.notify()
 
     def request(self, work: Callable[[], Any]) -> Future[Any]:
-        """Have `work` done by the camera thread."""
+        """Have `work` done by the camera thread. The future fails at once when that serves no more."""
         future: Future[Any] = Future()
         with self._ready:
-            self._items.append(Request(work, future))
-            self._ready.notify()
+            refusal = self._refusal
+            if refusal is None:
+                self._items.append(Request(work, future))
+                self._ready.notify()
+        if refusal is not None:
+            future.set_exception(refusal)
         return future
 
     def get(self, timeout_s: float) -> Optional[Union[Arrived, Request]]:
@@ -78,7 +102,7 @@ class CameraInbox:
             item = self._items.popleft()
             if isinstance(item, Arrived):
                 if isinstance(item.frame, Packet):
-                    self._packet_bytes -= len(item.frame.data)
+                    self._packet_bytes -= _cost(item.frame)
                 elif isinstance(item.frame, (LumaFrame, MotionVectors)):
                     self._scenes -= 1
             return item
@@ -90,16 +114,30 @@ class CameraInbox:
             self._ready.notify()
 
     def forget_frames(self) -> None:
-        """Drop the frames that wait (of a camera that was closed); requests stay."""
+        """Drop the frames that wait and those that the sinks made so far still bring; requests stay."""
         with self._ready:
             self._drop_frames()
+            self._session += 1
+            self._overflowed = False
+            self.packet_arrived_s = None
+
+    def take_packets(self) -> list[tuple[Packet, float]]:
+        """Hand over the packets that wait, with their arrival, and drop the other frames."""
+        with self._ready:
+            packets = [
+                (item.frame, item.at_s)
+                for item in self._items
+                if isinstance(item, Arrived) and isinstance(item.frame, Packet)
+            ]
+            self._drop_frames()
+            return packets
 
     def refuse_requests(self, error: Exception) -> None:
-        """Fail all requests that wait."""
+        """Fail the requests that wait, and all that come from now on."""
         with self._ready:
+            self._refusal = error
             requests = [item for item in self._items if isinstance(item, Request)]
-            self._items.clear()
-            self._packet_bytes = self._scenes = 0
+            self._items = deque(item for item in self._items if isinstance(item, Arrived))
         for request in requests:
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(error)
@@ -114,3 +152,7 @@ class CameraInbox:
                 del self._items[index]
                 self._scenes -= 1
                 return
+
+
+def _cost(packet: Packet) -> int:
+    return len(packet.data) + _PACKET_OVERHEAD

@@ -11,7 +11,7 @@ import random
 from concurrent.futures import Future
 from typing import Any, Callable, NamedTuple, Optional
 
-from pinthesky.device.camera_inbox import Arrived, CameraInbox
+from pinthesky.device.camera_inbox import Arrived, CameraInbox, Request
 from pinthesky.device.clip_recorder import Capture, ClipRecorder
 from pinthesky.device.internal_events import CameraFaulted, CameraOpened, FootageFinished
 from pinthesky.device.motion import LumaMotion, MotionGate, MotionScore, VectorMotion
@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 
 STALL_S = 5.0
 """Without a packet for this long, the camera is taken for dead."""
+FIRST_PACKET_S = 15.0
+"""The same for a camera just opened: one that cannot be asked for a keyframe sends it when its GOP ends."""
+SETTINGS_PATIENCE_S = 60.0
+"""Settings that wait for so long end the clip: motion without end must not keep them from being taken over."""
 CLOSE_TIMEOUT_S = 5.0
 FAILURES_MAX = 20
 """Attempts in a row to get pictures after which a new process is the better chance."""
@@ -79,29 +83,34 @@ class CameraThread(PermanentThread):
         self._monotonic = monotonic
         self._post = post
         self._on_motion = on_motion
-        self._random = random_source or random.Random()
+        self._random = random_source or random.SystemRandom()
         self._inbox = CameraInbox(monotonic)
-        self._pending: Optional[tuple[tuple[CameraSettings, MotionSettings], Future[None]]] = None
+        self._pending: Optional[_Pending] = None
+        self._still: Optional[Future[bytes]] = None
         self._description: Optional[CameraDescription] = None
         self._judge: Optional[Callable[[Any, float], MotionScore]] = None
         self._gate = MotionGate(hold_s=_GATE_HOLD_S)
-        self._last_packet_s = self._opened_s = 0.0
+        self._opened_s = 0.0
+        self._opened_once = False
         self._failures = 0
         self._fault: Optional[str] = None
+        self._fault_is_told = False
         self._retry_at_s = 0.0
         self._finished = False
         recorder.configure(*settings)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """Have `work` done in this thread, which owns the camera and the recorder."""
-        future = self._inbox.request(work)
-        if self.stopping and not self._thread.is_alive():
-            self._inbox.refuse_requests(Unavailable("the camera has stopped"))
-        return future
+        return self._inbox.request(work)
 
     def still(self, timeout_s: float) -> Future[bytes]:
-        """A JPEG of now. Fails with Unavailable while there is no picture to be had."""
-        return self.submit(lambda: self.still_now(timeout_s))
+        """A JPEG of now. Fails with Unavailable while there is no picture to be had. Call it from one thread.
+
+        Whoever asks while one is being taken gets the same: stills hold the recording up.
+        """
+        if self._still is None or self._still.done():
+            self._still = self.submit(lambda: self.still_now(timeout_s))
+        return self._still
 
     def still_now(self, timeout_s: float) -> bytes:
         """`still` for callers in this thread."""
@@ -126,25 +135,29 @@ class CameraThread(PermanentThread):
         return self.submit(lambda: self._take_up(duty))
 
     def reconfigure(self, camera: CameraSettings, motion: MotionSettings) -> Future[None]:
-        """Take over settings as soon as no clip is open.
+        """Take over settings as soon as no clip is open, at the latest after SETTINGS_PATIENCE_S of motion.
 
-        The future ends when the camera runs with them; with InvalidInput when the camera refuses them, and the old
-        ones hold on; it is cancelled when a later call supersedes this one.
+        The future ends when the camera runs with them, or will when it is opened; with InvalidInput when the camera
+        refuses them, and the old ones hold on; it is cancelled when a later call supersedes this one, or at the stop.
         """
         outcome: Future[None] = Future()
 
         def work() -> None:
             if self._pending is not None:
-                self._pending[1].cancel()
-            self._pending = ((camera, motion), outcome)
+                self._pending.outcome.cancel()
+            self._pending = _Pending((camera, motion), outcome, self._monotonic())
 
-        self.submit(work)
+        def submitted(request: Future[None]) -> None:
+            if request.exception() is not None:
+                outcome.cancel()
+
+        self.submit(work).add_done_callback(submitted)
         return outcome
 
     @property
     def frame_age_s(self) -> Optional[float]:
         """Seconds since the last packet; None while none is due (closed on purpose, or being reopened)."""
-        return None if self._description is None else self._monotonic() - self._last_packet_s
+        return None if self._description is None else self._monotonic() - self._alive_s
 
     @property
     def description(self) -> Optional[CameraDescription]:
@@ -170,28 +183,36 @@ class CameraThread(PermanentThread):
         item = self._inbox.get(_LONGEST_WAIT_S)
         if isinstance(item, Arrived):
             self._take(item.frame, item.at_s)
-        elif item is not None and item.future.set_running_or_notify_cancel():
-            try:
-                item.future.set_result(item.work())
-            except PinTheSkyError as error:
-                item.future.set_exception(error)
+        elif item is not None:
+            _serve(item)
         self._supervise()
 
     def finish(self) -> None:
-        """Close the open clip and the camera."""
+        """Close the camera and the open clip, which gets what the camera has delivered until now."""
+        self._camera.close(CLOSE_TIMEOUT_S)
+        for packet, arrived_s in self._inbox.take_packets():
+            self._recorder.packet(packet, arrived_s)
         self._recorder.end()
-        self._close()
+        self._description = None
+
+    def left(self) -> None:
+        """See `PermanentThread.left`."""
         self._inbox.refuse_requests(Unavailable("the camera has stopped"))
         if self._pending is not None:
-            self._pending[1].cancel()
+            self._pending.outcome.cancel()
+
+    @property
+    def _alive_s(self) -> float:
+        """Monotonic second at which the open camera last gave a sign of life."""
+        return max(self._opened_s, self._inbox.packet_arrived_s or 0.0)
 
     def _take(self, frame: Frame, arrived_s: float) -> None:
         if self._description is None:
             return
         if isinstance(frame, Packet):
-            self._last_packet_s = arrived_s
-            if self._fault is not None:
-                self._fault = None
+            self._fault = None
+            if self._fault_is_told:
+                self._fault_is_told = False
                 self._post(CameraOpened(self._description, after_fault=True))
             self._recorder.packet(frame, arrived_s)
         elif isinstance(frame, LumaFrame):
@@ -210,23 +231,30 @@ class CameraThread(PermanentThread):
         if self._judge is None:
             return
         timestamp_s = timestamp_us / _US
-        judged = self._judge(scene, timestamp_s)
+        try:
+            judged = self._judge(scene, timestamp_s)
+        except InvalidInput as error:
+            self._lose(f"its pictures cannot be judged: {error}")
+            return
         self._gate.update(judged.in_motion, timestamp_s)
         moving = judged.in_motion and self._gate.in_motion
         self._on_motion(moving, self._recorder.monotonic_s(timestamp_us))
-        if moving and self._duty.record_motion:
+        if moving and self._duty.record_motion and not self._settings_are_overdue():
             self._recorder.motion_goes_on(timestamp_us, judged.score)
 
     def _supervise(self) -> None:
         now_s = self._monotonic()
         self._recorder.housekeeping()
+        if self._settings_are_overdue():
+            self._recorder.stand_down()
         if self._pending is not None and not self._recorder.recording:
-            self._apply_pending()
+            self._apply(self._pending)
         wanted = self._duty.camera_open and not self._finished
         if self._failures and self._description is not None and now_s - self._opened_s > _SOUND_AFTER_S:
             self._failures = 0
-        if self._description is not None and now_s - self._last_packet_s > STALL_S:
-            self._lose(f"no picture for {STALL_S:.0f} s")
+        patience_s = FIRST_PACKET_S if self._inbox.packet_arrived_s is None else STALL_S
+        if self._description is not None and now_s - self._alive_s > patience_s:
+            self._lose(f"no picture for {patience_s:.0f} s")
         elif wanted and self._description is None and now_s >= self._retry_at_s:
             self._try_open()
 
@@ -240,13 +268,16 @@ class CameraThread(PermanentThread):
             self._failures, self._fault = 0, None
         self._retry_at_s = 0.0
 
-    def _apply_pending(self) -> None:
-        assert self._pending is not None
-        (settings, outcome), self._pending = self._pending, None
-        before, self._settings = self._settings, settings
-        if not outcome.set_running_or_notify_cancel():
-            self._settings = before
+    def _settings_are_overdue(self) -> bool:
+        return self._pending is not None and self._monotonic() - self._pending.since_s > SETTINGS_PATIENCE_S
+
+    def _apply(self, pending: _Pending) -> None:
+        self._pending = None
+        if not pending.outcome.set_running_or_notify_cancel():
             return
+        before, settings = self._settings, pending.settings
+        self._settings = settings
+        self._retry_at_s = min(self._retry_at_s, self._monotonic())
         reopen = self._description is not None and _picture(before) != _picture(settings)
         if reopen:
             self._close()
@@ -259,13 +290,12 @@ class CameraThread(PermanentThread):
         except InvalidInput as error:
             self._settings = before
             self._recorder.configure(*before)
-            self._retry_at_s = 0.0
-            outcome.set_exception(error)
+            pending.outcome.set_exception(error)
             return
         except Unavailable as error:
             # The settings are not at fault: the camera is away, and will be opened with them when it is back.
             self._failed(str(error))
-        outcome.set_result(None)
+        pending.outcome.set_result(None)
 
     def _try_open(self) -> None:
         try:
@@ -273,21 +303,25 @@ class CameraThread(PermanentThread):
         except Unavailable as error:
             self._failed(str(error))
         except InvalidInput as error:
-            raise CameraGaveUp(str(error)) from error
+            if not self._opened_once:
+                raise CameraGaveUp(str(error)) from error
+            # Settings that came while the camera was closed. Whoever sent them reads the fault and sends others.
+            self._failed(str(error))
 
     def _open(self) -> None:
         camera, motion = self._settings
-        description = self._camera.open(camera, motion.privacy_masks)
         try:
+            description = self._camera.open(camera, motion.privacy_masks)
             self._recorder.begin(description)
             self._description = description
             self._make_judge()
-            self._last_packet_s = self._opened_s = self._monotonic()
-            self._camera.start(self._inbox.put)
+            self._camera.start(self._inbox.new_sink())
         except PinTheSkyError:
             self._close()
             raise
-        if self._fault is None:
+        self._opened_s = self._monotonic()
+        self._opened_once = True
+        if not self._fault_is_told:
             self._post(CameraOpened(description, after_fault=False))
 
     def _lose(self, reason: str) -> None:
@@ -301,15 +335,16 @@ class CameraThread(PermanentThread):
             raise CameraGaveUp(f"the camera was lost {self._failures} times in a row: {reason}")
         wait_s = min(_BACK_OFF_LAST_S, _BACK_OFF_FIRST_S * 2 ** (self._failures - 1))
         self._retry_at_s = self._monotonic() + wait_s * self._random.uniform(0.75, 1.0)
-        if self._fault is None:
-            self._post(CameraFaulted(reason))
         self._fault = reason
+        if not self._fault_is_told:
+            self._fault_is_told = True
+            self._post(CameraFaulted(reason))
 
     def _close(self) -> None:
-        was_open, self._description = self._description is not None, None
+        self._description = None
         closed = self._camera.close(CLOSE_TIMEOUT_S)
         self._inbox.forget_frames()
-        if was_open and not closed and not self.stopping:
+        if not closed:
             raise CameraGaveUp("the camera does not close")
 
     def _make_judge(self) -> None:
@@ -323,6 +358,27 @@ class CameraThread(PermanentThread):
         else:
             self._judge = VectorMotion(sensitivity=camera.sensitivity).update
         self._gate = MotionGate(min_duration_s=motion.min_duration, hold_s=_GATE_HOLD_S)
+
+
+class _Pending(NamedTuple):
+    """Settings that wait for the open clip to end."""
+
+    settings: tuple[CameraSettings, MotionSettings]
+    outcome: Future[None]
+    since_s: float
+
+
+def _serve(request: Request) -> None:
+    if not request.future.set_running_or_notify_cancel():
+        return
+    try:
+        result = request.work()
+    except PinTheSkyError as error:
+        request.future.set_exception(error)
+        if isinstance(error, CameraGaveUp):
+            raise
+    else:
+        request.future.set_result(result)
 
 
 def _picture(settings: tuple[CameraSettings, MotionSettings]) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ at the first record that is not whole.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +72,7 @@ class JournalWriter:
     survives a power cut.
     """
 
-    def __init__(self, path: Path, descriptor: int, size_bytes: int, crc: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, size_bytes: int, crc: int) -> None:
         self.path = path
         self._descriptor: Optional[int] = descriptor
         self._size = size_bytes
@@ -102,9 +103,10 @@ class JournalWriter:
             durable_files.sync_folder(path.parent)
         except OSError as error:
             durable_files.close(descriptor)
-            durable_files.remove(path)
+            with contextlib.suppress(OSError):
+                durable_files.remove(path)
             raise durable_files.disk_unavailable(f"cannot begin journal {path.name}", error) from error
-        return cls(path, descriptor, len(start), crc)
+        return cls(path, descriptor, size_bytes=len(start), crc=crc)
 
     @property
     def size_bytes(self) -> int:

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from typing import Callable, NamedTuple, Optional
 
 from pinthesky.device.clip_journal import ClipHeader, JournalWriter
+from pinthesky.device.clip_parts import PartWriter
 from pinthesky.device.internal_events import MotionStarted, RecordingChanged
 from pinthesky.device.packet_ring import PacketRing
 from pinthesky.device.ports import CameraDescription, Packet
-from pinthesky.errors import Unavailable
+from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.identifiers import EventId
 from pinthesky.model.recording import Moment, Trigger
 from pinthesky.model.settings import CameraSettings, MotionSettings
 
 logger = logging.getLogger(__name__)
 
-PART_BYTES_MAX = 240 * 1024 * 1024
-"""A stored object is at most 256 MiB; the rest is room for the group of pictures that goes on past the decision."""
 _US = 1_000_000
 _KEYFRAME_PATIENCE_US = 10 * _US
 """How long a clip that is due to end waits for a keyframe before it ends without one."""
@@ -63,26 +62,26 @@ class Capture(NamedTuple):
 @dataclass
 class _OpenClip:
     event_id: EventId
-    trigger: Trigger
-    anchor: Optional[Moment]
-    """Moment of the event's first picture; all parts are timed from it."""
-    anchor_us: int
-    ends_us: int
-    """Recorded at least until here."""
-    part: int = 0
-    journal: Optional[JournalWriter] = None
-    part_started_us: int = 0
+    motion_until_us: int
+    """The end of the post-roll."""
+    asked_until_us: int
+    """The end of what was asked for."""
+    has_motion: bool = False
     keyframe_asked: bool = False
-    motion: bool = False
-    capture_id: Optional[str] = None
-    connection: Optional[dict[str, Optional[str]]] = None
+
+    @property
+    def ends_us(self) -> int:
+        """Recorded at least until here."""
+        return max(self.motion_until_us, self.asked_until_us)
 
 
 class ClipRecorder:
-    """Opens, continues, parts and closes clips.
+    """Opens, continues and closes clips.
 
-    `moment_at` turns a second of the clock `monotonic` into a Moment; `post` takes internal events; `closed` is
-    told when a journal is complete; `still` asks for a thumbnail of the clip whose first part starts at the Moment given.
+    A clip ends just before a keyframe, which begins the ring anew, so that a packet is in one clip at most and nothing
+    is lost between two clips. `moment_at` turns a second of the clock `monotonic` into a Moment; `post` takes internal
+    events; `closed` is told when a journal is complete; `still` asks for a thumbnail of the clip whose first part
+    starts at the Moment given.
     """
 
     def __init__(
@@ -95,29 +94,27 @@ class ClipRecorder:
         closed: Callable[[], None],
         still: Callable[[EventId, Moment], None],
         request_keyframe: Callable[[], bool],
-        make_room: Callable[[int], object],
+        make_room: Callable[[int], bool],
     ) -> None:
-        self._create_journal = create_journal
         self._moment_at = moment_at
-        self._monotonic = monotonic
         self._post = post
-        self._closed = closed
         self._still = still
         self._request_keyframe = request_keyframe
-        self._make_room = make_room
+        self._parts = PartWriter(
+            create_journal=create_journal,
+            make_room=make_room,
+            monotonic=monotonic,
+            closed=closed,
+            request_keyframe=request_keyframe,
+        )
         self._camera = CameraSettings()
         self._motion = MotionSettings()
         self._description: Optional[CameraDescription] = None
         self._time = CameraTime()
         self._ring = PacketRing(seconds=0)
         self._clip: Optional[_OpenClip] = None
-        self._newest_us = 0
-        self._gop_us = 0
-        self._keyframe_us: Optional[int] = None
+        self._newest_us: Optional[int] = None
         self._cool_until_us: Optional[int] = None
-        self._clip_lacks_disk = False
-        self.lost_packets = 0
-        """Packets that the disk refused, for the health report."""
 
     @property
     def recording(self) -> bool:
@@ -125,9 +122,9 @@ class ClipRecorder:
         return self._clip is not None
 
     @property
-    def motion_captured(self) -> bool:
-        """Whether the open clip holds motion."""
-        return self._clip is not None and self._clip.motion
+    def lost_packets(self) -> int:
+        """Packets that the disk refused, for the health report."""
+        return self._parts.lost_packets
 
     @property
     def pre_roll_shortfall_s(self) -> float:
@@ -139,63 +136,68 @@ class ClipRecorder:
         self._camera, self._motion = camera, motion
         kept = self._ring.take()
         self._ring = PacketRing(seconds=camera.buffer, max_bytes=camera.buffer_size)
-        for packet in kept:
-            self._ring.append(packet)
+        self._put_back(kept)
 
     def begin(self, description: CameraDescription) -> None:
         """The camera was opened: its clock starts anew."""
         self._description = description
-        self._time = CameraTime()
-        self._ring.clear()
-        self._gop_us = 0
-        self._keyframe_us = self._cool_until_us = None
+        self._forget()
 
     def packet(self, packet: Packet, arrived_s: float) -> None:
         """The next packet, in order."""
+        if self._newest_us is not None and packet.timestamp_us < self._newest_us:
+            logger.warning("The camera's clock went back; recording begins anew")
+            self.end()
+            self._forget()
         self._time.note(packet.timestamp_us, arrived_s)
         self._newest_us = packet.timestamp_us
-        if packet.is_keyframe:
-            if self._keyframe_us is not None:
-                self._gop_us = packet.timestamp_us - self._keyframe_us
-            self._keyframe_us = packet.timestamp_us
-        clip = self._clip
-        if clip is None:
+        if self._clip is not None and self._is_over(self._clip, packet):
+            self._close(self._clip)
+        if self._clip is None:
             self._ring.append(packet)
-            return
-        if packet.timestamp_us > clip.ends_us and self._may_end(clip, packet):
-            self._close_clip(clip)
-            self._ring.append(packet)
-            return
-        if packet.is_keyframe and self._part_is_due(clip, packet):
-            self._close_part(clip)
-        self._record(clip, packet)
+        else:
+            self._record(self._clip, packet)
 
     def motion_goes_on(self, timestamp_us: int, score: float) -> None:
         """There is motion at `timestamp_us`; opens a clip, or keeps the open one open."""
         clip = self._clip
+        is_new = clip is None
         if clip is None:
             if self._cool_until_us is not None and timestamp_us < self._cool_until_us:
                 return
-            clip = self._open(timestamp_us, "motion")
-        clip.ends_us = max(clip.ends_us, timestamp_us + self._motion.post_roll * _US)
+            clip = self._clip = _OpenClip(EventId.new(), timestamp_us, timestamp_us)
+        clip.motion_until_us = max(clip.motion_until_us, timestamp_us + self._motion.post_roll * _US)
         clip.keyframe_asked = False
-        if not clip.motion:
-            clip.motion = True
-            self._post(MotionStarted(clip.event_id, self._moment(timestamp_us), score))
-            self._write_pre_roll(clip, self._ring.take())
-            self._still(clip.event_id, self._start_of(clip))
+        if clip.has_motion:
+            return
+        clip.has_motion = True
+        self._post(MotionStarted(clip.event_id, self._moment(timestamp_us), score))
+        if is_new:
+            self._begin_parts(clip, self._ring.take(), trigger="motion")
+            self._tell_opened(timestamp_us)
+        self._still(clip.event_id, self._parts.start or self._moment(timestamp_us))
 
     def capture(
         self, duration_s: float, capture_id: Optional[str], connection: Optional[dict[str, Optional[str]]]
     ) -> Capture:
-        """Record from now for `duration_s` seconds, in the open clip where there is one."""
+        """Record from now for `duration_s` seconds, in the open clip where there is one.
+
+        Raises Unavailable when no picture has come yet, or the disk refuses to begin.
+        """
+        if self._newest_us is None:
+            raise Unavailable("no picture has come yet")
         clip = self._clip
         joined = clip is not None
         if clip is None:
-            clip = self._open(self._newest_us, "manual")
-            clip.capture_id, clip.connection = capture_id, connection
-            self._write_pre_roll(clip, _last_group(self._ring.take()))
-        clip.ends_us = max(clip.ends_us, self._newest_us + int(duration_s * _US))
+            clip = _OpenClip(EventId.new(), self._newest_us, self._newest_us)
+            kept = self._ring.take()
+            self._begin_parts(clip, _last_group(kept), trigger="manual", capture_id=capture_id, connection=connection)
+            if kept and not self._parts.is_writing:
+                self._put_back(kept)
+                raise Unavailable(f"the disk refuses the recording: {self._parts.refusal}")
+            self._clip = clip
+            self._tell_opened(self._newest_us)
+        clip.asked_until_us = max(clip.asked_until_us, self._newest_us + int(duration_s * _US))
         clip.keyframe_asked = False
         return Capture(clip.event_id, joined)
 
@@ -205,133 +207,82 @@ class ClipRecorder:
 
     def housekeeping(self) -> None:
         """Bring to the disk what is due. Call it several times a second."""
-        clip = self._clip
-        if clip is None or clip.journal is None:
-            return
-        try:
-            clip.journal.sync_if_due(self._monotonic())
-        except Unavailable as error:
-            self._disk_refused(clip, error)
+        self._parts.sync()
 
     def stand_down(self) -> None:
-        """Motion no longer counts: the open motion clip ends at the next keyframe."""
+        """Motion so far no longer counts: a clip ends at the next keyframe, or when what was asked for is recorded."""
         if self._clip is not None:
-            self._clip.ends_us = min(self._clip.ends_us, self._newest_us)
+            self._clip.motion_until_us = min(self._clip.motion_until_us, self._newest_us or 0)
 
     def end(self) -> None:
         """The camera stops or is lost: close what is open, now. Nothing that was buffered belongs to what comes."""
         if self._clip is not None:
-            self._close_clip(self._clip)
+            self._close(self._clip)
         self._ring.clear()
 
-    def _moment(self, timestamp_us: int) -> Moment:
-        return self._moment_at(self.monotonic_s(timestamp_us))
-
-    def _start_of(self, clip: _OpenClip) -> Moment:
-        return clip.anchor or self._moment(clip.anchor_us)
-
-    def _open(self, timestamp_us: int, trigger: Trigger) -> _OpenClip:
-        self._clip = _OpenClip(
-            event_id=EventId.new(), trigger=trigger, anchor=None, anchor_us=timestamp_us, ends_us=timestamp_us
-        )
-        return self._clip
-
-    def _write_pre_roll(self, clip: _OpenClip, packets: list[Packet]) -> None:
-        if clip.part:
-            return
-        for packet in packets:
-            self._record(clip, packet)
-        self._post(RecordingChanged(True, self._start_of(clip)))
-
     def _record(self, clip: _OpenClip, packet: Packet) -> None:
-        try:
-            self._append(clip, packet)
-        except Unavailable as error:
-            self._make_room(len(packet.data))
-            self._retry(clip, packet, error)
+        self._parts.append(packet)
         if packet.timestamp_us > clip.ends_us and not clip.keyframe_asked:
             clip.keyframe_asked = True
             self._request_keyframe()
 
-    def _append(self, clip: _OpenClip, packet: Packet) -> None:
-        if clip.journal is None:
-            if not packet.is_keyframe:
-                self.lost_packets += self._clip_lacks_disk
-                return
-            self._open_part(clip, packet)
-        assert clip.journal is not None
-        clip.journal.append(packet)
-        if self._clip_lacks_disk:
-            self._clip_lacks_disk = False
-            logger.warning("The disk takes the recording again")
-
-    def _retry(self, clip: _OpenClip, packet: Packet, first: Unavailable) -> None:
-        try:
-            self._append(clip, packet)
-        except Unavailable:
-            self.lost_packets += 1
-            self._disk_refused(clip, first)
-
-    def _disk_refused(self, clip: _OpenClip, error: Unavailable) -> None:
-        # What was written so far is whole. Without the packet that was refused the rest of its group cannot be shown,
-        # so the event goes on in a new part at the next keyframe.
-        if not self._clip_lacks_disk:
-            logger.error("The disk refuses the recording: %s", error)
-        self._clip_lacks_disk = True
-        self._close_part(clip)
-        self._request_keyframe()
-
-    def _open_part(self, clip: _OpenClip, packet: Packet) -> None:
-        if clip.anchor is None:
-            clip.anchor, clip.anchor_us = self._moment(packet.timestamp_us), packet.timestamp_us
-        assert self._description is not None
-        part = clip.part + 1
+    def _begin_parts(
+        self,
+        clip: _OpenClip,
+        packets: list[Packet],
+        *,
+        trigger: Trigger,
+        capture_id: Optional[str] = None,
+        connection: Optional[dict[str, Optional[str]]] = None,
+    ) -> None:
+        camera = self._description
+        if camera is None:
+            raise InvariantBroken("a clip begins although no camera was opened")
         header = ClipHeader(
             event_id=clip.event_id,
-            part=part,
-            trigger=clip.trigger,
-            start=clip.anchor.later((packet.timestamp_us - clip.anchor_us) / _US),
-            width=self._description.width,
-            height=self._description.height,
-            rotation_left=self._description.rotation_left,
-            framerate=self._description.framerate,
-            capture_id=clip.capture_id,
-            connection=clip.connection,
+            trigger=trigger,
+            start=self._moment(clip.motion_until_us),
+            width=camera.width,
+            height=camera.height,
+            rotation_left=camera.rotation_left,
+            framerate=camera.framerate,
+            capture_id=capture_id,
+            connection=connection,
         )
-        clip.journal = self._create_journal(header)
-        clip.part = part
-        clip.part_started_us = packet.timestamp_us
+        self._parts.begin(header, self._moment, max_s=self._motion.max_duration)
+        for packet in packets:
+            self._parts.append(packet)
 
-    def _part_is_due(self, clip: _OpenClip, packet: Packet) -> bool:
-        if clip.journal is None:
-            return False
-        # The next chance to part comes a whole group of pictures later.
-        until_us = packet.timestamp_us + self._gop_us - clip.part_started_us
-        return until_us > self._motion.max_duration * _US or clip.journal.size_bytes > PART_BYTES_MAX
+    def _is_over(self, clip: _OpenClip, packet: Packet) -> bool:
+        late_us = packet.timestamp_us - clip.ends_us
+        return late_us > _KEYFRAME_PATIENCE_US or (packet.is_keyframe and late_us > 0)
 
-    def _may_end(self, clip: _OpenClip, packet: Packet) -> bool:
-        return packet.is_keyframe or packet.timestamp_us > clip.ends_us + _KEYFRAME_PATIENCE_US
-
-    def _close_part(self, clip: _OpenClip) -> None:
-        journal, clip.journal = clip.journal, None
-        if journal is None:
-            return
-        try:
-            journal.close()
-        except Unavailable as error:
-            logger.error("%s", error)
-        self._closed()
-
-    def _close_clip(self, clip: _OpenClip) -> None:
-        self._close_part(clip)
+    def _close(self, clip: _OpenClip) -> None:
+        self._parts.close()
         self._clip = None
-        self._cool_until_us = self._newest_us + self._motion.cool_down * _US
-        self._post(RecordingChanged(False, self._moment(self._newest_us)))
+        now_us = self._newest_us or 0
+        if clip.has_motion:
+            self._cool_until_us = now_us + self._motion.cool_down * _US
+        self._post(RecordingChanged(False, self._moment(now_us)))
+
+    def _tell_opened(self, timestamp_us: int) -> None:
+        self._post(RecordingChanged(True, self._parts.start or self._moment(timestamp_us)))
+
+    def _forget(self) -> None:
+        """What the camera's clock showed so far means nothing for what comes."""
+        self._time = CameraTime()
+        self._ring.clear()
+        self._newest_us = self._cool_until_us = None
+
+    def _put_back(self, packets: list[Packet]) -> None:
+        for packet in packets:
+            self._ring.append(packet)
+
+    def _moment(self, timestamp_us: int) -> Moment:
+        return self._moment_at(self.monotonic_s(timestamp_us))
 
 
 def _last_group(packets: list[Packet]) -> list[Packet]:
-    """From the last keyframe on."""
-    for index in range(len(packets) - 1, -1, -1):
-        if packets[index].is_keyframe:
-            return packets[index:]
-    return []
+    """From the last keyframe on; the first packet of a ring is one."""
+    last = max((index for index, packet in enumerate(packets) if packet.is_keyframe), default=0)
+    return packets[last:]

@@ -199,21 +199,23 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[str, int, int
         start += size
 
 
-def _digest(file: BinaryIO) -> tuple[int, str]:
+def _digest(file: io.BufferedRandom) -> tuple[int, str]:
     """(size, SHA-256) of an open file."""
     digest = sha256()
     block = memoryview(bytearray(_BLOCK_BYTES))
     file.seek(0)
     size = 0
     while True:
-        count = file.readinto(block)  # type: ignore[attr-defined]  # typing.BinaryIO lacks it; files have it
+        count = file.readinto(block)
         if not count:
             return size, digest.hexdigest()
         digest.update(block[:count])
         size += count
 
 
-def write_h264(packets: Iterable[Packet], path: Path, timestamps_path: Path, header: ClipHeader) -> list[WrittenFile]:
+def write_h264(
+    packets: Iterable[Packet], path: Path, header: ClipHeader, *, timestamps_path: Path
+) -> list[WrittenFile]:
     """Write the bare stream and, beside it, when each picture was taken; returns both, timestamps first.
 
     The timestamps are lines of milliseconds with three decimals under "# timestamp format v2", as `mkvmerge
@@ -380,7 +382,7 @@ class ClipFinisher:
 
 
 def _write_bare(media: Mapping[str, Path], header: ClipHeader, packets: Iterable[Packet]) -> list[_Draft]:
-    written = write_h264(packets, media[".h264"], media[TIMESTAMPS_SUFFIX], header)
+    written = write_h264(packets, media[".h264"], header, timestamps_path=media[TIMESTAMPS_SUFFIX])
     return [
         _Draft(media[TIMESTAMPS_SUFFIX], "timestamps", TIMESTAMPS_SUFFIX, written[0]),
         _Draft(media[".h264"], "clip", ".h264", written[1]),

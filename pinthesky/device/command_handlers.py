@@ -93,7 +93,7 @@ class CommandHandlers:
             captured, error = _outcome(future)
             if captured is None:
                 self._send(events.UploadEnd, asker, start_time=None, trigger="manual", error=error)
-            elif captured.joined:
+            elif captured.joined and asker != Asker(None, None):
                 self._post(CaptureJoined(captured.event_id, *asker))
 
         self._camera.capture(command.duration, *asker).add_done_callback(begun)

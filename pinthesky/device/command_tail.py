@@ -52,20 +52,19 @@ class CommandTail:
         self._monotonic = monotonic
         self._stream = CommandStream()
         self._descriptor: Optional[int] = None
+        self._inode = 0
         self._offset = 0
         self._saved: Optional[_Position] = None
         self._save_failed = False
         self._grown_at = monotonic()
         self.more = False
-        """Whether the last read stopped at its bound, so that there is probably more."""
+        """Whether the last read found something, so that there may be more."""
 
     def read(self) -> list[Union[Command, Rejected]]:
         """What was appended since the last call, at most CHUNK_MAX bytes of it. Raises OSError."""
-        if self._descriptor is None:
-            self._open(is_first=True)
-        descriptor = self._opened()
+        descriptor = self._open(is_first=True) if self._descriptor is None else self._descriptor
         data = os.pread(descriptor, CHUNK_MAX, self._offset)
-        self.more = len(data) == CHUNK_MAX
+        self.more = bool(data)
         found: list[Union[Command, Rejected]] = []
         if data:
             self._grown_at = self._monotonic()
@@ -100,17 +99,12 @@ class CommandTail:
             os.close(self._descriptor)
         self._descriptor = None
 
-    def _opened(self) -> int:
-        if self._descriptor is None:
-            raise FileNotFoundError(f"{self._path} is not open")
-        return self._descriptor
-
-    def _open(self, *, is_first: bool) -> None:
+    def _open(self, *, is_first: bool) -> int:
         self.close()
         create_if_missing(self._path)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         status = os.fstat(self._descriptor)
-        self._offset = 0
+        self._inode, self._offset = status.st_ino, 0
         if is_first:
             self._stream = CommandStream()
             self._saved = self._load()
@@ -119,6 +113,7 @@ class CommandTail:
             elif self._saved.inode == status.st_ino and self._saved.offset <= status.st_size:
                 self._offset = self._saved.offset
         self._save()
+        return self._descriptor
 
     def _was_replaced(self, descriptor: int) -> bool:
         """Whether the path leads to another file now, or to none."""
@@ -145,7 +140,7 @@ class CommandTail:
             return None
 
     def _save(self) -> None:
-        position = _Position(os.fstat(self._opened()).st_ino, self._offset - self._stream.pending)
+        position = _Position(self._inode, self._offset - self._stream.pending)
         if position == self._saved:
             return
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from pinthesky.aws.connections import ApiGatewayConnectionPoster
-from pinthesky.aws.credentials import CredentialsEndpoint
+from pinthesky.aws.credentials import CredentialsEndpoint, region_of
 from pinthesky.aws.log_store import CloudWatchLogStore
 from pinthesky.aws.object_store import S3ObjectStore
 from pinthesky.aws.session import AwsSession
@@ -60,7 +60,7 @@ from pinthesky.model import events
 from pinthesky.model.commands import Command
 from pinthesky.model.identifiers import EventId
 from pinthesky.model.recording import Item, Moment
-from pinthesky.model.settings import DeviceSettings
+from pinthesky.model.settings import DeviceSettings, StorageSettings
 from pinthesky.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,9 @@ class Daemon:
     def __init__(self, options: flags.Options, *, camera: Optional[Camera] = None) -> None:
         self.options = options
         self.exit_code = 0
+        self.late: list[str] = []
+        """Threads that did not end in time: the process must not wait for them."""
+        self._wrong_input: Optional[InvalidInput] = None
         self._ended = threading.Event()
         self._state = StateFolder(options.state_dir)
         state = options.state_dir
@@ -113,8 +116,8 @@ class Daemon:
             state_file=state / "destination.json",
             resolve_time=self._with_time,
             on_stored=lambda item, bucket, key: self._events.post(ItemStored(item, bucket, key)),
+            may_use=self._may_use,
         )
-        self._spool.add_listener(self._uploader.wake)
         self._make_reporting()
         self._make_inputs()
 
@@ -172,6 +175,7 @@ class Daemon:
             disk=options.spool_dir,
         )
         self._rejected_commands = 0
+        self._time_is_known = self._time.trusted
 
     def _make_inputs(self) -> None:
         options = self.options
@@ -199,7 +203,7 @@ class Daemon:
             state=options.state_dir / "commands.json",
             on_command=self._command_arrived,
             on_rejected=self._command_rejected,
-            on_shadow=lambda document: self._events.post(ShadowArrived(document)),
+            on_shadow=self._shadow_arrived,
             on_crash=self._crashed,
         )
         self._threads = (self._camera, self._events, self._inotify)
@@ -221,14 +225,14 @@ class Daemon:
         queue.add_timer(self._output.due_in, self._output.flush)
         queue.add_timer(self._health.due_in, lambda: self._report_health(Asker(None, None)))
         queue.add_timer(self._activity.due_in, self._report_activity)
-        queue.add_periodic(_TICK_S, self._time.tick)
+        queue.add_periodic(_TICK_S, self._look_at_clock)
         if self._watchdog.every_s is not None:
             queue.add_periodic(self._watchdog.every_s, self._watchdog.check)
 
     # Running
 
     def run(self) -> int:
-        """Start, wait for the end, stop. Returns the exit code."""
+        """Start, wait for the end, stop. Returns the exit code; raises InvalidInput for what the owner has to mend."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ended.set())
         try:
@@ -237,6 +241,8 @@ class Daemon:
                 self._ended.wait()
         finally:
             self._stop()
+        if self._wrong_input is not None:
+            raise self._wrong_input
         return self.exit_code
 
     def _open_spool(self) -> bool:
@@ -295,15 +301,12 @@ class Daemon:
         self._time.save()
         self._spool.close()
         self._state.close()
-        self._late = late
+        self.late = late
 
-    @property
-    def late(self) -> list[str]:
-        """Threads that did not end in time: the process must not wait for them."""
-        return self._late
-
-    def _crashed(self, name: str, error: BaseException) -> None:
-        self.exit_code = EXIT_CONFIGURATION if isinstance(error.__cause__, InvalidInput) else 1
+    def _crashed(self, _name: str, error: BaseException) -> None:
+        if isinstance(error.__cause__, InvalidInput):
+            self._wrong_input = error.__cause__
+        self.exit_code = 1
         self._ended.set()
 
     # What the parts ask of the whole
@@ -325,6 +328,29 @@ class Daemon:
     def _with_time(self, item: Item) -> Optional[Item]:
         resolved = self._time.resolve(item.start)
         return None if resolved is None else item.at(resolved.moment, uncertain=resolved.uncertain)
+
+    def _may_use(self, destination: Destination) -> bool:
+        try:
+            self._allowed.check(
+                "storage",
+                StorageSettings(
+                    bucket_name=destination.bucket,
+                    video_prefix=destination.video_prefix,
+                    image_prefix=destination.image_prefix,
+                ),
+            )
+        except InvalidInput as error:
+            logger.warning("The destination of the last run is given up: %s", error)
+            return False
+        return True
+
+    def _look_at_clock(self) -> None:
+        known_before = self._time_is_known
+        self._time.tick()
+        self._time_is_known = self._time.trusted
+        if self._time_is_known and not known_before:
+            # What was recorded without a time can be named and uploaded now.
+            self._uploader.nudge()
 
     def _take_over(self, settings: DeviceSettings) -> None:
         configure_logging(settings.cloudwatch.log_level)
@@ -365,6 +391,9 @@ class Daemon:
             logger.warning("Too many commands wait; one is refused")
             return
         self._events.post(CommandArrived(command))
+
+    def _shadow_arrived(self, document: bytes) -> None:
+        self._events.post(ShadowArrived(document))
 
     def _command_rejected(self, _: object) -> None:
         self._rejected_commands += 1
@@ -440,7 +469,7 @@ def _session_of(options: flags.Options, clock: SystemClock) -> AwsSession:
         credentials.check()
     return AwsSession(
         clock=clock,
-        region=options.region or DEFAULT_REGION,
+        region=options.region or region_of(cloud.credentials_endpoint or "") or DEFAULT_REGION,
         credentials=credentials,
         s3_endpoint=options.s3_endpoint,
         ca_bundle=options.ca_bundle,
@@ -453,16 +482,16 @@ def _age_of(thread: Any) -> Callable[[], float]:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Entry point. Exit codes: 0 stopped in order, 1 a part failed (start again), 2 the configuration is at fault."""
-    environment: dict[str, str] = dict(os.environ)
+    daemon = None
     try:
-        options = flags.parse(sys.argv[1:] if arguments is None else arguments, environment)
+        options = flags.parse(sys.argv[1:] if arguments is None else arguments, os.environ)
         configure_logging(options.settings.cloudwatch.log_level)
         daemon = Daemon(options)
         code = daemon.run()
     except InvalidInput as error:
-        print(f"pinthesky: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    if daemon.late:
+        sys.stderr.write(f"pinthesky: {error}\n")
+        code = EXIT_CONFIGURATION
+    if daemon is not None and daemon.late:
         logger.critical("These threads do not end: %s", ", ".join(daemon.late))
         logging.shutdown()
         os._exit(code or 1)

@@ -43,11 +43,19 @@ class DestinationKeeper:
     was ever proven, the new one is used at once: there is nothing better. Not thread-safe.
     """
 
-    def __init__(self, state_file: Path, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        state_file: Path,
+        jitter: Callable[[], float],
+        may_use: Callable[[Destination], bool] = lambda _: True,
+    ) -> None:
+        """`may_use` says whether a remembered destination is still allowed at this installation."""
         self._state_file = state_file
         self._jitter = jitter
-        self._proven = _load(state_file)
+        remembered = _load(state_file)
+        self._proven = remembered if remembered is not None and may_use(remembered) else None
         self._enabled = False
+        self._wanted: Optional[Destination] = None
         self._current: Optional[Destination] = None
         self._candidate: Optional[Destination] = None
         self._probe_failures = 0
@@ -65,8 +73,13 @@ class DestinationKeeper:
         return self._candidate if self._enabled else None
 
     def set(self, wanted: Destination) -> bool:
-        """Take over what the settings say, or make it the candidate. Returns whether `current` changed."""
-        before = self.current
+        """Take over what the settings say, or make it the candidate. Returns whether `current` changed.
+
+        The same again changes nothing, the probe's back-off included: every settings change comes by here.
+        """
+        if wanted == self._wanted:
+            return False
+        before, self._wanted = self.current, wanted
         self._enabled = wanted.enabled and wanted.bucket is not None
         self._candidate, self._probe_failures, self._probe_at = None, 0, 0.0
         if self._enabled:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 ASKED_MAX = 64
 """Events whose further askers are remembered."""
+ASKERS_MAX = 16
+"""Further askers of one event; a request beyond is answered with an error at once."""
 
 Connection = Optional[dict[str, Optional[str]]]
 
@@ -162,7 +164,21 @@ class EventReporter:
         )
 
     def _capture_joined(self, event: CaptureJoined) -> None:
-        self._also_asked.setdefault(event.event_id, []).append(Asker(event.capture_id, event.connection))
+        askers = self._also_asked.setdefault(event.event_id, [])
+        if len(askers) >= ASKERS_MAX:
+            self.send(
+                events.UploadEnd(
+                    thing_name=self.thing_name,
+                    start_time=None,
+                    trigger="manual",
+                    event_id=event.event_id,
+                    capture_id=event.capture_id,
+                    connection=event.connection,
+                    error="too many requests for one clip",
+                )
+            )
+            return
+        askers.append(Asker(event.capture_id, event.connection))
         while len(self._also_asked) > ASKED_MAX:
             self._also_asked.popitem(last=False)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Callable, NamedTuple, Optional
 
 from pinthesky.device.ports import LogRecordEntry, PutOutcome
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, PinTheSkyError, Unavailable
@@ -64,20 +65,20 @@ class FakeObjectStore:
     """Buckets in memory that answer as S3 does: a key that exists, a bucket that does not, a prefix that is denied."""
 
     def __init__(self, *buckets: str) -> None:
-        self.buckets: Dict[str, Dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
-        self.puts: List[Tuple[str, str]] = []
+        self.buckets: dict[str, dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
+        self.puts: list[tuple[str, str]] = []
         """(bucket, key) of every PUT that changed a bucket, in order; probes are not among them."""
-        self.history: List[bytes] = []
+        self.history: list[bytes] = []
         """Content of the same PUTs, that which was replaced later among it."""
         self.attempts = 0
         """Calls of any kind, whatever became of them."""
         self.before_put: Callable[[str], None] = lambda _key: None
         """Called with the key of each PUT before anything else, in the caller's thread; may block or raise."""
         self._lock = threading.Lock()
-        self._failures: Deque[Optional[PinTheSkyError]] = deque()
+        self._failures: deque[Optional[PinTheSkyError]] = deque()
         self._standing_failure: Optional[PinTheSkyError] = None
         self._answers_to_lose = 0
-        self._denied: Set[Tuple[str, str]] = set()
+        self._denied: set[tuple[str, str]] = set()
 
     def fail_next(self, *failures: Optional[PinTheSkyError]) -> None:
         """Let the next calls fail with these, one each and in order; None lets one through."""
@@ -138,7 +139,7 @@ class FakeObjectStore:
         with self._lock:
             self._store(bucket, f"{prefix}/.probe", StoredObject(b"", "text/plain", {}), overwrite=False)
 
-    def objects(self, bucket: str) -> Dict[str, bytes]:
+    def objects(self, bucket: str) -> dict[str, bytes]:
         """Key and content of what the bucket holds, probes left out."""
         with self._lock:
             return {key: kept.data for key, kept in self.buckets[bucket].items() if not key.endswith("/.probe")}
@@ -162,10 +163,10 @@ class FakeLogStore:
     """Log groups in memory."""
 
     def __init__(self) -> None:
-        self.streams: Dict[Tuple[str, str, str], List[LogRecordEntry]] = {}
+        self.streams: dict[tuple[str, str, str], list[LogRecordEntry]] = {}
         """Lines by (region, group, stream), in time order."""
         self._lock = threading.Lock()
-        self._failures: Deque[PinTheSkyError] = deque()
+        self._failures: deque[PinTheSkyError] = deque()
 
     def fail_next(self, *failures: PinTheSkyError) -> None:
         """Let the next calls fail with these, one each and in order."""
@@ -187,10 +188,10 @@ class FakeConnectionPoster:
 
     def __init__(self, *open_connections: str) -> None:
         self.open_connections = set(open_connections)
-        self.posts: List[Tuple[str, str, bytes]] = []
+        self.posts: list[tuple[str, str, bytes]] = []
         """(endpoint URL, connection id, payload) of what arrived, in order."""
         self._lock = threading.Lock()
-        self._failures: Deque[PinTheSkyError] = deque()
+        self._failures: deque[PinTheSkyError] = deque()
 
     def fail_next(self, *failures: PinTheSkyError) -> None:
         """Let the next calls fail with these, one each and in order."""

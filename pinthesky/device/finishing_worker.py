@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.internal_events import ItemsReady, PictureRefused
@@ -36,7 +37,8 @@ class FinishingWorker:
         self._pictures: deque[tuple[bytes, Item]] = deque()
         self._changed = threading.Condition()
         self._news = True
-        self._stopping = False
+        self._stop_at_s: Optional[float] = None
+        self._defective: set[Path] = set()
         self._disk_refuses = False
         self._thread = threading.Thread(target=self._run, name="finishing", daemon=False)
 
@@ -63,27 +65,34 @@ class FinishingWorker:
     def stop(self, timeout_s: float) -> bool:
         """Finish what waits, within the time; what is left is finished at the next start. False when it still runs."""
         with self._changed:
-            self._stopping = True
+            self._stop_at_s = time.monotonic() + timeout_s
             self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(max(0.0, timeout_s))
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while True:
+        is_last = False
+        while not is_last:
             with self._changed:
-                if not self._pictures and not self._news and not self._stopping:
+                if not self._pictures and not self._news and self._stop_at_s is None:
                     self._changed.wait(_RETRY_S if self._disk_refuses else None)
-                stopping, self._news = self._stopping, False
-                pictures = list(self._pictures)
-                self._pictures.clear()
-            for data, item in pictures:
-                self._take_in(data, item)
+                is_last, self._news = self._stop_at_s is not None, False
+            self._take_pictures_in()
             for path in self._spool.pending_journals():
-                self._finish_one(path)
-            with self._changed:
-                if stopping and not self._pictures and not self._news:
+                if self._is_late():
                     return
+                self._finish_one(path)
+                self._take_pictures_in()
+
+    def _is_late(self) -> bool:
+        return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
+
+    def _take_pictures_in(self) -> None:
+        while self._pictures:
+            with self._changed:
+                data, item = self._pictures.popleft()
+            self._take_in(data, item)
 
     def _take_in(self, data: bytes, item: Item) -> None:
         try:
@@ -92,9 +101,12 @@ class FinishingWorker:
             self._refused(error)
             self._post(PictureRefused(item, str(error)))
             return
+        self._accepted()
         self._post(ItemsReady([spooled.item]))
 
     def _finish_one(self, path: Path) -> None:
+        if path in self._defective:
+            return
         try:
             items = self._finish(path)
         except NotFound:
@@ -102,11 +114,19 @@ class FinishingWorker:
         except Unavailable as error:
             self._refused(error)
             return
-        if self._disk_refuses:
-            self._disk_refuses = False
-            logger.warning("The disk takes clips again")
+        except Exception:
+            # The next start tries it again; the others must not wait for that.
+            logger.exception("Making a clip of journal %s failed", path.name)
+            self._defective.add(path)
+            return
+        self._accepted()
         if items:
             self._post(ItemsReady(items))
+
+    def _accepted(self) -> None:
+        if self._disk_refuses:
+            self._disk_refuses = False
+            logger.warning("The disk takes clips and pictures again")
 
     def _refused(self, error: Unavailable) -> None:
         if not self._disk_refuses:

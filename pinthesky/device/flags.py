@@ -170,8 +170,7 @@ def parse(arguments: Sequence[str], environment: Optional[Mapping[str, str]] = N
         else state_dir / f"{name.replace('_', '-')}.json"
         for name in ("event_input", "event_output", "configure_input", "configure_output")
     }
-    if len(set(files.values())) != len(files):
-        raise InvalidInput("--event-input", "the four files shared with the device client must differ")
+    _check_different(files)
     return Options(
         settings=settings,
         camera=given["camera"],
@@ -183,7 +182,7 @@ def parse(arguments: Sequence[str], environment: Optional[Mapping[str, str]] = N
         state_dir=state_dir,
         s3_endpoint=_address("--s3-endpoint", given["s3_endpoint"]),
         ca_bundle=_readable("--ca-bundle", given["ca_bundle"]),
-        region=environment.get(REGION_VARIABLE) or settings.cloudwatch.region_name or settings.dataplane.region_name,
+        region=_region(environment) or settings.cloudwatch.region_name or settings.dataplane.region_name,
         cloud_connection=_cloud_connection(given, thing),
         allow_destinations=list(given["allow_destination"]),
         ignored=[f"--{name.replace('_', '-')}" for name in ("capture_dir", "combine_dir") if given[name]],
@@ -196,12 +195,12 @@ def _settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Devic
     flag_of: dict[tuple[str, str], str] = {}
     for flag, (section, name, _) in SETTING_FLAGS.items():
         raw = given[flag[2:].replace("-", "_")]
-        if raw is None and flag in REGION_FLAGS:
-            raw = environment.get(REGION_VARIABLE)
-        flag_of[section, name] = flag
+        label = flag_of[section, name] = flag
+        if flag in REGION_FLAGS and raw is None and environment.get(REGION_VARIABLE):
+            raw, label = environment[REGION_VARIABLE], REGION_VARIABLE
         if raw is not None:
             kind = {info.name: info.type for info in msgspec.structs.fields(SECTIONS[section])}[name]
-            values[section][name] = parse_field(flag, raw.upper() if flag == "--log-level" else raw, kind)
+            values[section][name] = parse_field(label, raw.upper() if flag == "--log-level" else raw, kind)
     for flag, (section, name, meaning, variable, _) in SWITCHES.items():
         if given[flag[2:].replace("-", "_")]:
             values[section][name] = meaning
@@ -222,6 +221,7 @@ def _cloud_connection(given: Mapping[str, Any], thing: ThingName) -> CloudConnec
     parts = {
         "--thing-cert": given["thing_cert"],
         "--thing-key": given["thing_key"],
+        "--ca-cert": given["ca_cert"],
         "--credentials-endpoint": given["credentials_endpoint"],
         "--role-alias": given["role_alias"],
     }
@@ -243,6 +243,22 @@ def _cloud_connection(given: Mapping[str, Any], thing: ThingName) -> CloudConnec
     )
 
 
+def _check_different(files: Mapping[str, Path]) -> None:
+    flag_of: dict[Path, str] = {}
+    for name, path in files.items():
+        flag = f"--{name.replace('_', '-')}"
+        if path in flag_of:
+            raise InvalidInput(flag, f"must be another file than that of {flag_of[path]}, got {str(path)!r}")
+        flag_of[path] = flag
+
+
+def _region(environment: Mapping[str, str]) -> Optional[str]:
+    raw = environment.get(REGION_VARIABLE) or None
+    kind = {info.name: info.type for info in msgspec.structs.fields(SECTIONS["dataplane"])}["region_name"]
+    region: Optional[str] = parse_field(REGION_VARIABLE, raw, kind)
+    return region
+
+
 def _host_thing_name() -> str:
     return re.sub(r"[^A-Za-z0-9:_-]", "-", os.uname().nodename) or "camera"
 
@@ -250,7 +266,7 @@ def _host_thing_name() -> str:
 def _path(flag: str, raw: str) -> Path:
     if not raw or "\0" in raw:
         raise InvalidInput(flag, f"must be a path, got {raw!r}")
-    return Path(raw).absolute()
+    return Path(os.path.abspath(raw))  # noqa: PTH100 - Path keeps "..", and two names of one file look different then
 
 
 def _readable(flag: str, raw: Optional[str]) -> Optional[Path]:

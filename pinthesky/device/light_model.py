@@ -2,21 +2,26 @@
 
 Everything here is about one picture and its light; what counts as motion is decided in :mod:`pinthesky.device.motion`.
 """
+
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pinthesky.errors import InvalidInput
+
+if TYPE_CHECKING:  # numpy 1.19, which Bullseye has, knows no NDArray
+    from numpy.typing import NDArray
+
+    FloatGrid = NDArray[np.float32]
+    BoolGrid = NDArray[np.bool_]
 
 BLOCK = 8
 """Edge of a block in pixels."""
 
-FloatGrid = NDArray[np.float32]
-BoolGrid = NDArray[np.bool_]
-Polygon = Sequence[Tuple[int, int]]
+Polygon = Sequence[tuple[int, int]]
 
 _EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
 _BYTE = np.uint64(8)
@@ -50,7 +55,10 @@ class BlockGrid:
         self._per_pixel = (1.0 / np.outer(tall, wide)).astype(np.float32)
 
     def means(self, luma: NDArray[np.uint8], out: FloatGrid) -> None:
-        """Write the block means of ``luma`` (height, at least width; uint8) into ``out`` (rows, columns; grey levels)."""
+        """Write the block means of ``luma`` (uint8; height, at least width) into ``out`` (rows, columns; grey levels).
+
+        Raises InvalidInput for another shape or type.
+        """
         if luma.ndim != 2 or luma.shape[0] != self.height or luma.shape[1] < self.width or luma.dtype != np.uint8:
             raise InvalidInput(
                 "luma", f"must be uint8 ({self.height}, {self.width} or wider), not {luma.dtype} {tuple(luma.shape)}"
@@ -72,10 +80,10 @@ class BlockGrid:
         np.multiply(self._sums, self._per_pixel, out=out, casting="unsafe")
 
     def coverage(self, polygon: Polygon) -> FloatGrid:
-        """Part (0..1) of each block inside ``polygon``, whose points are thousandths of the picture, by the even-odd rule.
+        """Part (0..1) of each block inside ``polygon``, whose points are thousandths of the picture.
 
-        Sampled at 4x4 points per block. A polygon too small to hold a sample still covers a little of the block its
-        middle lies in.
+        By the even-odd rule, sampled at 4x4 points per block. A polygon too small to hold a sample still covers a
+        little of the block its middle lies in.
         """
         steps = 4
         x = (np.arange(self.columns * steps) + 0.5) * (BLOCK / steps) * (1000.0 / self.width)
@@ -112,24 +120,44 @@ class BlockGrid:
 
 
 class Neighbourhood:
-    """Sums over the square of ``2 * reach + 1`` blocks around each block; outside the picture counts as zero."""
+    """Sums or maxima over the square of 3 (``reach`` 1) or 5 (``reach`` 2) blocks around each block.
+
+    Outside the picture counts as zero. A span of five is two, four, then five: three additions instead of four.
+    """
 
     def __init__(self, rows: int, columns: int, reach: int) -> None:
-        self._reach, self._rows, self._columns = reach, rows, columns
+        self._wide = reach == 2
         self._padded = np.zeros((rows + 2 * reach, columns + 2 * reach), np.float32)
         self._across = np.empty((rows + 2 * reach, columns), np.float32)
+        self._pairs_across = np.empty((rows + 2 * reach, columns + 2 * reach - 1), np.float32)
+        self._pairs_down = np.empty((rows + 2 * reach - 1, columns), np.float32)
+        self._rows, self._columns, self._last = rows, columns, 2 * reach
         self.input = self._padded[reach : reach + rows, reach : reach + columns]
         """Write here what is to be summed."""
 
     def sum(self, out: FloatGrid) -> None:
         """Write the sums over ``input`` into ``out`` (rows, columns)."""
-        across, rows, columns = self._across, self._rows, self._columns
-        np.add(self._padded[:, :columns], self._padded[:, 1 : columns + 1], out=across)
-        for shift in range(2, 2 * self._reach + 1):
-            np.add(across, self._padded[:, shift : columns + shift], out=across)
-        np.add(across[:rows], across[1 : rows + 1], out=out)
-        for shift in range(2, 2 * self._reach + 1):
-            np.add(out, across[shift : rows + shift], out=out)
+        self._reduce(np.add, out)
+
+    def max(self, out: FloatGrid) -> None:
+        """Write the maxima over ``input`` (nothing negative) into ``out`` (rows, columns)."""
+        self._reduce(np.maximum, out)
+
+    def _reduce(self, join: np.ufunc, out: FloatGrid) -> None:
+        rows, columns, last = self._rows, self._columns, self._last
+        padded, across, pairs, below = self._padded, self._across, self._pairs_across, self._pairs_down
+        join(padded[:, :-1], padded[:, 1:], out=pairs)
+        if self._wide:
+            join(pairs[:, :columns], pairs[:, 2 : columns + 2], out=across)
+            join(across, padded[:, last:], out=across)
+        else:
+            join(pairs[:, :columns], padded[:, last:], out=across)
+        join(across[:-1], across[1:], out=below)
+        if self._wide:
+            join(below[:rows], below[2 : rows + 2], out=out)
+            join(out, across[last:], out=out)
+        else:
+            join(below[:rows], across[last:], out=out)
 
 
 class ToneCurve:
@@ -147,7 +175,10 @@ class ToneCurve:
         order = order[: size * self.GROUPS].reshape(self.GROUPS, size)
         before = scene[order[:, size // 2]]
         after = np.maximum.accumulate(np.partition(seen[order], size // 2, axis=1)[:, size // 2])
-        slope = float(after[-1] - after[0]) / max(float(before[-1] - before[0]), 1.0)
+        contrast = float(before[-1] - before[0])
+        self.usable = contrast >= 16.0
+        """Whether the scene has blocks of different brightness to tell a curve from."""
+        slope = float(after[-1] - after[0]) / max(contrast, 1.0)
         dark = min(max(float(after[0]) - slope * float(before[0]), 0.0), float(after[0]))
         bright = max(min(float(after[-1]) + slope * (255.0 - float(before[-1])), 255.0), float(after[-1]))
         self._before = np.concatenate(([0.0], before, [255.0]))
@@ -162,9 +193,10 @@ class LightModel:
     """The learned scene in the present light, and how each block differs from it.
 
     The light of the whole picture is followed on every frame as gain and offset (weighted least squares over blocks
-    where nothing moves). When many quiet blocks change at once, three explanations compete for each block: a tone curve,
-    light that differs from place to place, and no change at all; what one of them explains is light. What remains is
-    compared with its surroundings: a shadow's or a lamp's light is smooth over 5x5 blocks, a person's outline is not.
+    where nothing moves). When many quiet blocks change at once, three explanations compete for each block: a tone
+    curve, light that differs from place to place, and no change at all; what one of them explains is light. What
+    remains is compared with its surroundings: a shadow's or a lamp's light is smooth over 5x5 blocks, a person's
+    outline is not.
 
     Grids are (rows, columns) float32 in grey levels. After :meth:`compare`: ``residual`` is seen minus expected,
     ``rough`` its magnitude, ``sharp`` the residual minus the surroundings' common gain, and ``size`` how much of the
@@ -175,6 +207,8 @@ class LightModel:
     """Grey levels by which a block must miss its expected value before light is asked again."""
     FRESH_SHARE = 0.02
     """Share of blocks that must change at once, away from motion, before more than gain and offset is tried."""
+    FRESH_SHARE_IN_MOTION = 0.08
+    """The same while somebody moves, who also changes many blocks at once."""
     UNEXPLAINED_SHARE = 0.12
     """Above this share of unexplained blocks the change was not light: a person near the camera is mostly interior,
     which looks like light, but has an outline."""
@@ -195,7 +229,8 @@ class LightModel:
         self.sharp, self.size = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._spare, self._local = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self._weight, self._surroundings = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self._missed = np.zeros(shape, np.bool_)
+        self._missed, self._fresh = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
+        self.limit = np.full(shape, self.MIN_SIGHT, np.float32)
         self._ones = np.ones(rows * columns, np.float32)
         self._near = Neighbourhood(rows, columns, 2)
         self._gain, self._offset, self._restless = 1.0, 0.0, 0.0
@@ -205,44 +240,60 @@ class LightModel:
         self.scene[...] = seen
         self.before[...] = self.FORGOTTEN
         self._gain, self._offset, self._restless = 1.0, 0.0, 0.0
-        self.refresh()
 
-    def refresh(self) -> None:
-        """Bring up to date what need not follow every frame."""
+    def refresh(self, usual: FloatGrid) -> None:
+        """Bring up to date what need not follow every frame; ``usual`` is the difference each block is known for."""
+        np.maximum(usual, self.MIN_SIGHT, out=self.limit)
+        self._light_up_memory()
+        np.multiply(self.scene, self.scene, out=self._near.input)
+        self._near.sum(self._surroundings)
+        # The constant keeps a black neighbourhood from explaining everything.
+        self._surroundings += np.float32(400.0)
+        np.divide(1.0, self._surroundings, out=self._surroundings)
+
+    def _light_up_memory(self) -> None:
+        """Bring what is remembered into the present light."""
         if self._gain != 1.0 or self._offset != 0.0:
             known = self.before > self.FORGOTTEN / 2
+            if not known.any():
+                self._gain, self._offset = 1.0, 0.0
+                return
             self.before *= np.float32(self._gain)
             self.before += np.float32(self._offset)
             np.copyto(self.before, self.FORGOTTEN, where=~known)
             self._gain, self._offset = 1.0, 0.0
-        np.multiply(self.scene, self.scene, out=self._near.input)
-        self._near.sum(self._surroundings)
-        # The constant keeps a black neighbourhood from explaining everything.
-        self._surroundings += 400.0
-        np.divide(1.0, self._surroundings, out=self._surroundings)
 
     def compare(
-        self, seen: FloatGrid, free: BoolGrid, least: FloatGrid, *, differed: BoolGrid, in_motion: bool, elapsed_s: float
+        self,
+        seen: FloatGrid,
+        free: BoolGrid,
+        least: FloatGrid,
+        *,
+        differed: BoolGrid,
+        in_motion: bool,
+        elapsed_s: float,
     ) -> None:
         """Follow the light to ``seen`` and set the differences.
 
-        ``free`` marks blocks where nothing moved lately; ``least`` is the difference per block that noise does not make.
+        ``free`` marks blocks where nothing moved lately, ``differed`` those that differed in the last frame; ``least``
+        is the difference per block that noise does not make; ``in_motion`` asks for more proof before a change of
+        many blocks passes for light.
         """
         if self._restless > 0.02:
             self._restless *= max(0.0, 1.0 - elapsed_s / self.CALMS_DOWN_S)
         np.copyto(self._weight, free)
         np.copyto(self._weight, 0.0, where=differed)
-        origin = self.scene
         gain, offset = self._fit(seen)
         expected = self._expect(seen, gain, offset)
-        np.greater(self.rough, np.maximum(least, self.MIN_SIGHT, out=self._spare), out=self._missed)
-        fresh = np.count_nonzero(np.logical_and(self._missed, free)) if self._missed.any() else 0
+        np.greater(self.rough, self.limit, out=self._missed)
+        np.logical_and(self._missed, free, out=self._fresh)
+        fresh = int(np.count_nonzero(self._fresh))
         if fresh <= 2:
             self._follow(expected, gain, offset)
             self._sharpen(expected)
             return
-        if fresh > self.FRESH_SHARE * seen.size:
-            self._follow_far(origin, seen, free, least, 0.05 if in_motion else self.UNEXPLAINED_SHARE)
+        if fresh > (self.FRESH_SHARE_IN_MOTION if in_motion else self.FRESH_SHARE) * seen.size:
+            self._follow_far(seen, free, least, unexplained=0.05 if in_motion else self.UNEXPLAINED_SHARE)
             return
         np.copyto(self._weight, 0.0, where=self._missed)
         gain, offset = self._fit(seen)
@@ -250,7 +301,7 @@ class LightModel:
         self._follow(expected, gain, offset)
         self._sharpen(expected)
 
-    def _fit(self, seen: FloatGrid) -> Tuple[float, float]:
+    def _fit(self, seen: FloatGrid) -> tuple[float, float]:
         """Gain and offset from the scene to ``seen``; no change without at least eight blocks to go by."""
         weight, scene, now = self._weight.ravel(), self.scene.ravel(), seen.ravel()
         total = float(np.dot(weight, self._ones))
@@ -294,13 +345,11 @@ class LightModel:
             self.size -= local
             np.maximum(self.size, 0.0, out=self.size)
 
-    def _follow_far(self, origin: FloatGrid, seen: FloatGrid, free: BoolGrid, least: FloatGrid, unexplained: float) -> None:
+    def _follow_far(self, seen: FloatGrid, free: BoolGrid, least: FloatGrid, *, unexplained: float) -> None:
         """Many quiet blocks changed at once: find the light that explains most of it, or leave it as motion."""
-        origin = origin.copy()
+        origin = self.scene.copy()
         change = seen - origin
-        limit = np.maximum(least, self.MIN_SIGHT)
-        fresh = np.logical_and(self._missed, free)
-        count = int(np.count_nonzero(fresh))
+        count = int(np.count_nonzero(self._fresh))
         # From place to place: the scene as it was, only its surroundings' gain.
         self.residual[...] = change
         np.abs(change, out=self.rough)
@@ -310,8 +359,9 @@ class LightModel:
         enough = np.count_nonzero(free) > 0.3 * free.size
         curve = ToneCurve(origin[free], seen[free]) if enough else ToneCurve(origin.ravel(), seen.ravel())
         expected = curve(origin)
-        if np.count_nonzero((np.abs(seen - expected) > limit) & free) < 0.6 * count:
-            self.refresh()
+        left_over = np.count_nonzero((np.abs(seen - expected) > self.limit) & free)
+        if curve.usable and left_over < 0.6 * count:
+            self._light_up_memory()
             known = self.before > self.FORGOTTEN / 2
             np.copyto(self.before, curve(self.before), where=known)
             np.subtract(seen, expected, out=self.residual)
@@ -328,14 +378,17 @@ class LightModel:
         # No change at all: where the picture is saturated, the light elsewhere says nothing.
         np.abs(change, out=change)
         np.minimum(self.size, change, out=self.size)
+        # Measured by what changed at all: a poor fit of the light makes many blocks look changed.
+        count = int(np.count_nonzero((change > self.limit) & free))
         change *= np.float32(self.EXPLAINED)
         tolerance = np.maximum(least, change)
-        if np.count_nonzero((self.size > tolerance) & free) < unexplained * count:
-            self._accept(origin, seen, free, tolerance, count)
+        if np.count_nonzero((self.size > tolerance) & free) <= unexplained * count:
+            self._accept(origin, seen, free, tolerance=tolerance, share=count / seen.size)
 
-    def _accept(self, origin: FloatGrid, seen: FloatGrid, free: BoolGrid, tolerance: FloatGrid, count: int) -> None:
-        """The change was light: what lies still is learned at once, what moves is carried along with its surroundings."""
-        share = count / seen.size
+    def _accept(
+        self, origin: FloatGrid, seen: FloatGrid, free: BoolGrid, *, tolerance: FloatGrid, share: float
+    ) -> None:
+        """The change was light: what lies still is learned at once, what moves is carried along with its neighbours."""
         self._restless = max(self._restless, min(1.0, 10 * share))
         lit = free if share > 0.15 else free & (self.size < tolerance)
         np.copyto(self.before, self.scene, where=lit & (self.before < self.FORGOTTEN / 2))
@@ -360,18 +413,19 @@ class LightModel:
     def learn(self, rate: FloatGrid, seen: FloatGrid) -> None:
         """Move the scene toward ``seen`` by ``rate`` (0..1 per block)."""
         np.subtract(seen, self.scene, out=self._spare)
-        self._spare *= rate
+        np.multiply(self._spare, rate, out=self._spare)
         self.scene += self._spare
 
     def take_in(self, seen: FloatGrid, where: BoolGrid, settled: BoolGrid) -> None:
-        """What stands still becomes scene; the scene it hides is remembered where it was ``settled`` or none was yet."""
-        self.refresh()
+        """What stands still becomes scene; what it hides is remembered where it was ``settled`` or nothing is yet."""
+        self._light_up_memory()
         remembered = where & (settled | (self.before < self.FORGOTTEN / 2))
         np.copyto(self.before, self.scene, where=remembered)
         np.copyto(self.scene, seen, where=where)
 
     def bring_back(self, seen: FloatGrid, least: FloatGrid) -> BoolGrid:
         """Where the remembered scene is seen again it returns; tells where that was."""
+        self._light_up_memory()
         back: BoolGrid = (np.abs(seen - self.before) < 0.5 * least) & (self.rough > least)
         np.copyto(self.scene, seen, where=back)
         np.copyto(self.before, self.FORGOTTEN, where=back)

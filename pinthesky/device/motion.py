@@ -1,16 +1,23 @@
 """From luma frames or motion vectors to a motion score, and from scores to "motion began" and "motion ended"."""
+
 from __future__ import annotations
 
 import enum
 import math
 from dataclasses import dataclass
-from typing import Any, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pinthesky.device.light_model import BlockGrid, BoolGrid, FloatGrid, LightModel, Neighbourhood, Polygon
+from pinthesky.device.light_model import BlockGrid, LightModel, Neighbourhood, Polygon
 from pinthesky.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pinthesky.device.light_model import BoolGrid, FloatGrid
 
 __all__ = ["GateChange", "LumaMotion", "MotionGate", "MotionScore", "Polygon", "VectorMotion"]
 
@@ -43,7 +50,7 @@ class _Lag:
     def __init__(self, rows: int, columns: int) -> None:
         self._sharp = [np.zeros((rows, columns), np.float32) for _ in range(self.SLOTS)]
         self._residual = [np.zeros((rows, columns), np.float32) for _ in range(self.SLOTS)]
-        self._taken_s: List[float] = [0.0] * self.SLOTS
+        self._taken_s: list[float] = [0.0] * self.SLOTS
         self._newest = 0
         self._spare = np.zeros((rows, columns), np.float32)
 
@@ -96,6 +103,7 @@ class LumaMotion:
     STALL_S = 4.0
     """A longer gap between frames, or a step back in time, begins a new scene."""
     TICK_S = 0.19
+    SET_S = 0.39
     FLOOR = 7.0
     PLENTY = 8.0
     LITTLE = 1.5
@@ -133,9 +141,12 @@ class LumaMotion:
         )
         self._active_until_s = np.zeros(shape, np.float64)
         self._stirred_s, self._unsettled_s = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
-        self._thin = True
+        self._clear_s = np.zeros(shape, np.float64)
+        self._thin, self._nobody_visits, self._visited = True, True, False
+        self._everywhere = np.ones(shape, np.bool_)
+        self._thrice_least = np.zeros(shape, np.float32)
         self._started_s: Optional[float] = None
-        self._last_s = self._ticked_s = self._moved_s = 0.0
+        self._last_s = self._ticked_s = self._set_s = self._moved_s = 0.0
         self._clutter = self._twitch = 0.0
 
     def update(self, luma: NDArray[np.uint8], timestamp_s: float) -> MotionScore:
@@ -151,7 +162,14 @@ class LumaMotion:
             return MotionScore(False, 0.0, 0)
         self._last_s = timestamp_s
         np.less_equal(self._active_until_s, timestamp_s, out=self._free)
-        self._light.compare(self._seen, self._free, self._least, differed=self._front, in_motion=timestamp_s - self._moved_s < 1.5, elapsed_s=elapsed_s)
+        self._light.compare(
+            self._seen,
+            self._free,
+            self._least,
+            differed=self._front,
+            in_motion=timestamp_s - self._moved_s < 1.5,
+            elapsed_s=elapsed_s,
+        )
         changed = self._find_live(timestamp_s)
         raw = self._weigh(changed, timestamp_s, elapsed_s)
         score = 0.0 if timestamp_s - self._started_s < self.LEARNING_S else raw / self._need
@@ -160,14 +178,13 @@ class LumaMotion:
         self._count_visits()
         age_s = timestamp_s - self._started_s
         if age_s < 4.0 or timestamp_s - self._ticked_s >= self.TICK_S:
-            self._learn(timestamp_s, timestamp_s - self._ticked_s, age_s)
-            self._ticked_s = timestamp_s
+            self._learn(timestamp_s, age_s)
         return MotionScore(score >= 1.0, score, changed)
 
     def _restart(self, timestamp_s: float) -> None:
         if not math.isfinite(timestamp_s):
             return
-        self._started_s = self._last_s = self._ticked_s = timestamp_s
+        self._started_s = self._last_s = self._ticked_s = self._set_s = timestamp_s
         self._moved_s = timestamp_s - 60.0
         self._light.restart(self._seen)
         self._lag.restart(timestamp_s)
@@ -178,9 +195,10 @@ class LumaMotion:
             mark[...] = False
         for moment in (self._active_until_s, self._stirred_s, self._unsettled_s):
             moment[...] = timestamp_s - 60.0
+        self._clear_s[...] = timestamp_s
         self._clutter = self._twitch = 0.0
-        self._thin = True
-        self._set_thresholds(0.0)
+        self._thin, self._nobody_visits, self._visited = True, True, False
+        self._set_thresholds(timestamp_s, 0.0)
 
     def _find_live(self, timestamp_s: float) -> int:
         """Mark the blocks that take part in this frame and count them."""
@@ -218,7 +236,7 @@ class LumaMotion:
         stays = False
         if timestamp_s - self._moved_s < 2.0:
             known = np.logical_and(self._live, ~self._free)
-            stays = np.count_nonzero(known) >= 3.0 + self._clutter
+            stays = bool(np.count_nonzero(known) >= 3.0 + self._clutter)
             if stays:
                 np.copyto(self._active_until_s, timestamp_s + self.STAYS_ACTIVE_S, where=known)
         np.copyto(self._active_until_s, timestamp_s + self.STAYS_ACTIVE_S, where=evidence > self.LITTLE)
@@ -227,67 +245,87 @@ class LumaMotion:
 
     def _count_visits(self) -> None:
         """Count, per block, how often something came and went again: leaves do so all the time, people do not."""
-        strong = np.greater(self._light.size, self._least)
-        if not strong.any() and not self._visiting.any():
+        strong = np.greater(self._light.size, self._least, out=self._live)
+        np.logical_and(strong, self._moving, out=strong)
+        if self._nobody_visits and not np.count_nonzero(strong):
             return
-        strong &= self._moving
-        self._visiting |= strong
-        gone = np.logical_and(self._visiting, self._light.size < 0.6 * self._least)
+        visiting = np.logical_or(self._visiting, strong, out=self._visiting)
+        gone = np.logical_and(visiting, np.less(self._light.size, 0.6 * self._least), out=strong)
         self._visits += gone
-        self._visiting &= ~gone
+        np.logical_xor(visiting, gone, out=visiting)
+        self._nobody_visits = not np.count_nonzero(visiting)
 
-    def _learn(self, timestamp_s: float, elapsed_s: float, age_s: float) -> None:
+    def _learn(self, timestamp_s: float, age_s: float) -> None:
         """Learn noise, peaks and scene, and what has come to rest; not every frame."""
+        elapsed_s = timestamp_s - self._ticked_s
         learning = age_s < self.LEARNING_S
-        light, size = self._light, self._light.size
-        self._visits *= np.float32(max(0.0, 1 - elapsed_s / 40.0))
-        resting = np.less_equal(self._active_until_s, timestamp_s)
-        still = np.logical_and(resting, ~self._front)
+        light, spare, rate = self._light, self._ratio, self._change
+        resting = np.less_equal(self._active_until_s, timestamp_s, out=self._free)
+        still = np.greater(resting, self._front, out=self._live)
+        # Peaks are learned where nothing moves, and where something comes and goes all the time.
+        np.minimum(light.size, 80.0 if learning else 30.0, out=spare)
+        known = np.logical_or(resting, self._visits > 4.5) if self._visited else resting
+        np.maximum(self._peak, spare, out=self._peak, where=self._everywhere if learning else known)
+        # Noise: the mean difference, as the deviation of a normal distribution, a quarter more.
         pace = min(1.0, elapsed_s / (0.5 if learning else 3.0))
-        rate = np.where(still, np.float32(pace), np.float32(pace * 0.05))
-        self._noise += rate * (np.minimum(size, 3 * self._least) * np.float32(1.25) - self._noise)
-        self._peak *= np.float32(math.exp(-elapsed_s / 60.0))
-        cap = 40.0 if learning else 30.0
-        known = np.logical_or(resting, self._visits > 4.5) if not learning else np.ones_like(resting)
-        np.maximum(self._peak, np.minimum(size, cap), out=self._peak, where=known)
+        rate.fill(0.05 * pace)
+        np.copyto(rate, np.float32(pace), where=still)
+        np.minimum(spare, self._thrice_least, out=spare)
+        np.multiply(spare, np.float32(1.25), out=spare)
+        np.subtract(spare, self._noise, out=spare)
+        np.multiply(spare, rate, out=spare)
+        np.add(self._noise, spare, out=self._noise)
         self._settle(timestamp_s, resting)
         pace = min(1.0, elapsed_s / 2.0)
-        rate = np.where(still, np.float32(pace), np.float32(pace * 0.1))
+        rate.fill(0.1 * pace)
+        np.copyto(rate, np.float32(pace), where=still)
         if not learning:
-            lit = still & (light.rough > np.maximum(self._least, light.MIN_SIGHT)) & (size <= self._least)
-            np.copyto(rate, np.float32(min(1.0, elapsed_s / 0.3)), where=lit)
+            # Much, but smooth: light that only this place got.
+            lit = np.logical_and(still, light.rough > np.maximum(self._least, light.MIN_SIGHT))
+            if np.count_nonzero(lit):
+                lit &= light.size <= self._least
+                np.copyto(rate, np.float32(min(1.0, elapsed_s / 0.3)), where=lit)
         light.learn(rate, self._seen)
-        self._set_thresholds(age_s)
+        self._ticked_s = timestamp_s
+        if age_s < 4.0 or timestamp_s - self._set_s >= self.SET_S:
+            self._set_thresholds(timestamp_s, age_s)
 
     def _settle(self, timestamp_s: float, resting: BoolGrid) -> None:
-        """What no longer stirs becomes scene (a parked car, a moved chair); what hid the scene and left gives it back."""
-        if not self._front.any():
+        """What no longer stirs becomes scene (a parked car, a chair); what hid the scene and left gives it back."""
+        np.copyto(self._clear_s, timestamp_s, where=~self._front)
+        if not np.count_nonzero(self._front):
             return
         patience = np.where(resting, 0.7, 5.0)
-        rested = np.logical_and(self._front, timestamp_s - self._stirred_s > patience)
-        if rested.any():
+        rested = timestamp_s - self._stirred_s > patience
+        if timestamp_s - self._moved_s > 0.8:
+            rested |= timestamp_s - self._clear_s > 2.0
+        rested &= self._front
+        if np.count_nonzero(rested):
             self._light.take_in(self._seen, rested, timestamp_s - self._unsettled_s > 30.0)
         back = self._light.bring_back(self._seen, self._least)
         np.copyto(self._unsettled_s, timestamp_s, where=np.logical_or(self._front, rested))
         np.copyto(self._unsettled_s, timestamp_s - 60.0, where=back)
 
-    def _set_thresholds(self, age_s: float) -> None:
-        self._light.refresh()
+    def _set_thresholds(self, timestamp_s: float, age_s: float) -> None:
+        elapsed_s, self._set_s = timestamp_s - self._set_s, timestamp_s
+        self._peak *= np.float32(math.exp(-elapsed_s / 60.0))
+        self._visits *= np.float32(math.exp(-elapsed_s / 40.0))
+        self._visited = float(self._visits.max()) > 4.5
         self._twitch = max(0.0, 10 * (float(np.minimum(self._visits, 3.0).mean()) / 3 - 0.3))
-        noise = 6 * self._noise
+        noise = np.multiply(self._noise, np.float32(6.0), out=self._ratio)
         np.maximum(noise, self.FLOOR, out=self._least)
-        own = np.maximum(1.3 * self._peak, noise)
-        padded = np.pad(own, 1)
-        rows, columns = own.shape
-        across = np.maximum(np.maximum(padded[:, :columns], padded[:, 2:]), padded[:, 1 : columns + 1])
-        near = np.maximum(np.maximum(across[:rows], across[2:]), across[1 : rows + 1])
-        # A new scene is trusted step by step: leaves have shown only part of what they do.
-        margin = 1.0 + max(0.0, 1.0 - age_s / 4.0)
-        np.maximum(own, 0.7 * near, out=self._threshold)
+        np.multiply(self._least, np.float32(3.0), out=self._thrice_least)
+        own = np.multiply(self._peak, np.float32(1.3), out=self._around.input)
+        np.maximum(own, noise, out=own)
+        self._around.max(self._threshold)
+        self._threshold *= np.float32(0.7)
+        np.maximum(own, self._threshold, out=self._threshold)
         np.maximum(self._threshold, self.FLOOR, out=self._threshold)
-        self._threshold *= np.float32(margin)
+        # A new scene is trusted step by step: leaves have shown only part of what they do.
+        self._threshold *= np.float32(1.0 + max(0.0, 1.0 - age_s / 4.0))
         np.divide(1.0, self._threshold, out=self._per_threshold)
         np.multiply(self._threshold, np.float32(0.5), out=self._stirs)
+        self._light.refresh(own)
 
 
 class VectorMotion:
@@ -301,7 +339,7 @@ class VectorMotion:
     def __init__(self, *, sensitivity: int = DEFAULT_SENSITIVITY) -> None:
         self._sensitivity = _checked_sensitivity(sensitivity)
 
-    def update(self, vectors: NDArray[Any], timestamp_s: float) -> MotionScore:
+    def update(self, vectors: NDArray[Any], timestamp_s: float) -> MotionScore:  # noqa: ARG002 - one call for both judges
         """Judge one frame of vectors: a structured array (rows, columns) with signed ``x`` and ``y``, or the last axis.
 
         The score is the number of fast macroblocks over the least number that is reported.
@@ -332,14 +370,16 @@ class MotionGate:
     """Scores in, "motion began" and "motion ended" out; time is what the caller says it is.
 
     Motion begins when it has lasted ``min_duration_s`` (quiet shorter than ``hold_s`` does not interrupt it) and
-    ``cool_down_s`` have passed since the last end; it ends after ``hold_s`` of quiet. Motion that is still there when the
-    cool-down ends begins then.
+    ``cool_down_s`` have passed since the last end; it ends after ``hold_s`` of quiet. Motion that is still there when
+    the cool-down ends begins then.
 
-    A clock that jumps back counts as no time at all. A clock that jumps ahead by more than ``LEAP_S`` says nothing about
-    what happened meanwhile: motion not yet begun starts over; cool-down and hold are over.
+    A clock that jumps back counts as no time at all. A clock that jumps ahead by more than ``LEAP_S`` says nothing
+    about what happened meanwhile: motion not yet begun starts over; cool-down and hold are over.
     """
 
     LEAP_S = 10.0
+    SAME_S = 1e-6
+    """Differences of times that are sums of fractions are not trusted beyond this."""
 
     def __init__(self, *, min_duration_s: float = 0.0, hold_s: float = 1.0, cool_down_s: float = 0.0) -> None:
         for name, value in (("min_duration", min_duration_s), ("hold", hold_s), ("cool_down", cool_down_s)):
@@ -380,12 +420,12 @@ class MotionGate:
 
     def _moved(self, elapsed_s: float) -> GateChange:
         now_s = self._now_s or 0.0
-        interrupted = elapsed_s > self.LEAP_S or (self._was_quiet and now_s - self._moved_at_s >= self._hold_s)
+        interrupted = elapsed_s > self.LEAP_S or (self._was_quiet and now_s - self._moved_at_s >= self._hold_s - self.SAME_S)
         if self._moving_since_s is None or interrupted:
             self._moving_since_s = now_s
         self._moved_at_s, self._was_quiet = now_s, False
-        lasted = now_s - self._moving_since_s >= self._min_duration_s
-        if self._in_motion or not lasted or now_s < self._closed_until_s:
+        lasted = now_s - self._moving_since_s >= self._min_duration_s - self.SAME_S
+        if self._in_motion or not lasted or now_s < self._closed_until_s - self.SAME_S:
             return GateChange.NONE
         self._in_motion = True
         return GateChange.BEGAN
@@ -393,7 +433,7 @@ class MotionGate:
     def _rested(self) -> GateChange:
         now_s = self._now_s or 0.0
         self._was_quiet = True
-        if now_s - self._moved_at_s < self._hold_s:
+        if now_s - self._moved_at_s < self._hold_s - self.SAME_S:
             return GateChange.NONE
         self._moving_since_s = None
         if not self._in_motion:

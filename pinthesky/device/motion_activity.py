@@ -100,7 +100,6 @@ def _seconds_by_minute(intervals: list[tuple[float, float]], anchor_s: float) ->
         minute = math.floor(at_s / 60)
         while minute * 60 < until_s:
             share = min(until_s, minute * 60 + 60) - max(at_s, minute * 60)
-            if share > 0:
-                seconds[minute] = seconds.get(minute, 0.0) + share
+            seconds[minute] = seconds.get(minute, 0.0) + share
             minute += 1
     return seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Callable, Optional
+from typing import Callable
 
 from pinthesky.errors import PinTheSkyError
 
@@ -36,6 +36,8 @@ class PermanentThread:
     def stop(self) -> None:
         """Ask the thread to end after its current step, and wake it."""
         self._stopping.set()
+        if self._thread.ident is None:
+            self.left()
         self.wake()
 
     def join(self, timeout_s: float) -> bool:
@@ -61,16 +63,18 @@ class PermanentThread:
     def finish(self) -> None:
         """Orderly end, in this thread, after the last step of a thread that was asked to stop."""
 
+    def left(self) -> None:
+        """Nothing will be served any more, whether the end was orderly or not: let nobody wait for it."""
+
     def _run(self) -> None:
-        failure: Optional[BaseException] = None
         try:
             while not self._stopping.is_set():
                 self.last_beat = time.monotonic()
                 self.step()
             self.finish()
-        except Exception as error:
-            failure = error
-        if failure is not None:
-            foreseen = isinstance(failure, PinTheSkyError)
-            logger.critical("Thread %s ends: %s", self.name, failure, exc_info=None if foreseen else failure)
-            self._on_crash(self.name, failure)
+        except BaseException as error:
+            foreseen = isinstance(error, PinTheSkyError)
+            logger.critical("Thread %s ends: %s", self.name, error, exc_info=None if foreseen else error)
+            self._on_crash(self.name, error)
+        finally:
+            self.left()

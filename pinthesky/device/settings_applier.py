@@ -24,6 +24,8 @@ from pinthesky.model.settings import DeviceSettings
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
+_CAMERA_SECTIONS = frozenset({"camera", "motion"})
+"""Sections that the camera thread takes over."""
 
 
 class SettingsApplier:
@@ -54,6 +56,7 @@ class SettingsApplier:
         """The settings in force; those of the camera from the end of the open clip on."""
         self._watching = watching(self.settings, wall_s())
         self._look_at_s = 0.0
+        self._newest: Optional[SettingsChange] = None
 
     @property
     def duty(self) -> Duty:
@@ -72,9 +75,9 @@ class SettingsApplier:
         queue.add_timer(lambda: self._look_at_s - self._monotonic(), self.look)
 
     def begin(self) -> None:
-        """Bring the settings in force to everybody."""
-        for listener in self._listeners:
-            listener(self.settings)
+        """Bring the settings in force to everybody, the camera's duty too: time has passed since it was made."""
+        self._bring(self.settings)
+        self._camera.take_up(self.duty)
 
     def look(self) -> None:
         """See whether time alone has changed what the camera is there for."""
@@ -90,9 +93,10 @@ class SettingsApplier:
         change = self._reconciler.consider(arrived.document)
         if change is None:
             return
+        self._newest = change
         # Everything but the camera's own settings holds from now on, privacy above all.
         self._bring(change.settings)
-        if not change.changed & {"camera", "motion"}:
+        if not change.changed & _CAMERA_SECTIONS:
             self._conclude(change, {})
             return
         outcome = self._camera.reconfigure(change.settings.camera, change.settings.motion)
@@ -103,20 +107,19 @@ class SettingsApplier:
         try:
             done.result(timeout=0)
         except CancelledError:
-            # A later document took this one's place.
+            # A later document took this one's place, or the daemon stops: the next start considers it again.
             return
         except PinTheSkyError as error:
             refusal = str(error)
         self._post(SettingsConcluded(change, refusal))
 
     def _camera_concluded(self, concluded: SettingsConcluded) -> None:
-        refusal = concluded.camera_refusal
-        failed = {} if refusal is None else {name: refusal for name in ("camera", "motion")}
-        self._conclude(concluded.change, {name: failed[name] for name in concluded.change.changed & failed.keys()})
+        refused = () if concluded.camera_refusal is None else concluded.change.changed & _CAMERA_SECTIONS
+        self._conclude(concluded.change, dict.fromkeys(sorted(refused), concluded.camera_refusal or ""))
 
     def _conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> None:
         outcome = self._reconciler.conclude(change, failed)
-        if failed:
+        if failed and change is self._newest:
             self._bring(self._reconciler.effective)
         self._post(
             EventForCloud(

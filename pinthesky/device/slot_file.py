@@ -2,8 +2,9 @@
 
 The client watches the file's inode, so a rename over it would blind it; and an empty file makes it fail. So the new
 content, filled up with spaces to the length of the old one, goes over it in one write, and the spaces are cut off
-after that. A reader sees the old content or the new, whole, whichever moment it reads; trailing spaces are no part of
-JSON. The file is a slot and no queue: who writes twice within 600 ms loses the first (see `event_output`).
+after that: before and after each of the two calls the file holds one whole JSON document. A read that falls into the
+call itself may see parts of both; the client then reads again, because of the close that follows. The file is a slot
+and no queue: who writes twice within 600 ms loses the first (see `event_output`).
 """
 
 from __future__ import annotations

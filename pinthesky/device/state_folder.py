@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -11,13 +12,14 @@ from pinthesky.device import durable_files
 from pinthesky.errors import InvalidInput
 
 FLAG = "--state-dir"
+_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 class StateFolder:
     """Holds the folder's lock until `close` or the end of the process."""
 
     def __init__(self, path: Path) -> None:
-        """Raises InvalidInput when the folder cannot be used or another daemon uses it."""
+        """Raises InvalidInput when the folder cannot be used or another daemon uses it, Unavailable for a full disk."""
         self.path = path
         self._lock: Optional[int] = None
         try:
@@ -29,6 +31,8 @@ class StateFolder:
             raise InvalidInput(FLAG, f"{path} is in use by another daemon") from error
         except OSError as error:
             self.close()
+            if error.errno in _MAY_PASS:
+                raise durable_files.disk_unavailable(f"cannot use {path}", error) from error
             raise InvalidInput(FLAG, f"cannot use {path} ({error.strerror})") from error
 
     def close(self) -> None:

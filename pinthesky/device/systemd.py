@@ -116,7 +116,7 @@ class Watchdog:
         frames_age = self._frames_age()
         if frames_age is not None and frames_age > self._frames_limit_s:
             late["frames"] = frames_age
-        for name in late.keys() - set(self._late):
+        for name in sorted(late.keys() - set(self._late)):
             logger.error("The watchdog is not fed: %s late, last seen %.0f s ago", name, late[name])
         if self._late and not late:
             logger.warning("The watchdog is fed again: %s back", ", ".join(self._late))

@@ -211,7 +211,9 @@ class LogShipper(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record. Never blocks, never raises."""
-        if self._settings.event_type == "emf" or threading.current_thread() is self._worker:
+        if self._region is None or self._settings.event_type == "emf":
+            return
+        if threading.current_thread() is self._worker:
             return
         self._put(f"{record.levelname} {_source(record)}: " + "\n".join(lines_of(record)))
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import enum
 import itertools
-from typing import Callable, Collection, Dict, NamedTuple, Optional, Sequence
+from collections.abc import Collection, Sequence
+from typing import Callable, NamedTuple, Optional
 
 UNAVAILABLE_MAX_S = 60.0
 DENIED_MAX_S = 900.0
@@ -72,7 +73,7 @@ class UploadSchedule:
         """`jitter` gives numbers in [0, 1)."""
         self._jitter = jitter
         self._lanes = {lane: _Lane() for lane in Lane}
-        self._items: Dict[str, _Item] = {}
+        self._items: dict[str, _Item] = {}
         self._serial = itertools.count(1)
 
     def choose(self, lane: Lane, names: Sequence[str], now: float) -> Choice:
@@ -111,7 +112,7 @@ class UploadSchedule:
                     self._strike(item, now)
         return ended
 
-    def failed(self, lane: Lane, name: str, trouble: Trouble, now: float) -> bool:
+    def failed(self, lane: Lane, name: str, trouble: Trouble, *, now: float) -> bool:
         """The attempt failed for a reason that is not the item's own. True when the lane had no such trouble before."""
         self._item(lane, name).failed_as = next(self._serial)
         state = self._lanes[lane]

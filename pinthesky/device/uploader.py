@@ -11,14 +11,16 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, NamedTuple, Optional
 
 import msgspec
 
-from pinthesky.device.clip_spool import ClipSpool, SpooledItem
+from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.destination import Destination, DestinationKeeper
 from pinthesky.device.ports import Clock, ObjectStore, PutOutcome
+from pinthesky.device.spool_folder import SpooledItem
 from pinthesky.device.upload_schedule import Lane, Trouble, UploadSchedule
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, PinTheSkyError, Unavailable
 from pinthesky.model.identifiers import ThingName
@@ -65,7 +67,7 @@ def own_name(item: Item) -> Item:
     return msgspec.structs.replace(item, file_name=asked.stem[: FILE_NAME_MAX - len(tail)] + tail)
 
 
-def _newest_first(item: Item) -> Tuple[float, int]:
+def _newest_first(item: Item) -> tuple[float, int]:
     return -(item.start.wall_s or 0.0), -item.part
 
 
@@ -82,9 +84,10 @@ class Uploader:
         state_file: Path,
         resolve_time: ResolveTime,
         on_stored: OnStored,
+        may_use: Callable[[Destination], bool] = lambda _: True,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`state_file` remembers the proven destination; `jitter` gives numbers in [0, 1)."""
+        """`state_file` remembers the proven destination, if it `may_use` it; `jitter` gives numbers in [0, 1)."""
         self._spool = spool
         self._store_factory = store_factory
         self._thing_name = thing_name
@@ -97,20 +100,21 @@ class Uploader:
         self._changed = threading.Condition()
         self._news = 0
         self._schedule = UploadSchedule(jitter)
-        self._keeper = DestinationKeeper(state_file, jitter)
-        self._errors: Dict[str, str] = {}
+        self._keeper = DestinationKeeper(state_file, jitter, may_use)
+        self._errors: dict[str, str] = {}
         self._attempted = dict.fromkeys(Lane, "")
-        self._threads: List[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
 
     # The daemon's side
 
     def set_destination(self, wanted: Destination) -> None:
-        """Take what section `storage` says. A new place takes over after a successful probe; the old one stays till then."""
+        """Take over what section `storage` says. A new place has to pass a probe first; the old one stays till then."""
         with self._changed:
             if self._keeper.set(wanted):
                 self._schedule.start_afresh()
                 self._errors.clear()
-            self._errors.pop("probe", None)
+            if self._keeper.candidate is None:
+                self._errors.pop("probe", None)
             self._wake_locked()
 
     def start(self) -> None:
@@ -122,7 +126,7 @@ class Uploader:
             self._threads.append(thread)
             thread.start()
 
-    def stop(self, timeout_s: float) -> List[str]:
+    def stop(self, timeout_s: float) -> list[str]:
         """End the workers; running transfers are given up. Returns the names of those that did not end in time."""
         self._stopping.set()
         self.wake()
@@ -204,9 +208,9 @@ class Uploader:
         waits += [choice.wait_s, TIME_RETRY_S if some_wait_for_time else None]
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _with_times(self, lane: Lane, everything: Sequence[SpooledItem]) -> Tuple[Dict[str, SpooledItem], bool]:
+    def _with_times(self, lane: Lane, everything: Sequence[SpooledItem]) -> tuple[dict[str, SpooledItem], bool]:
         """The lane's items that have a time, newest first, by name; and whether some have none yet."""
-        found: List[SpooledItem] = []
+        found: list[SpooledItem] = []
         some_wait = False
         for spooled in everything:
             if (spooled.item.kind in PICTURES) is not (lane is Lane.IMAGES):
@@ -305,9 +309,9 @@ class Uploader:
             return
         with self._changed:
             if isinstance(error, Unavailable):
-                is_new = self._schedule.failed(lane, name, Trouble.UNAVAILABLE, now)
+                is_new = self._schedule.failed(lane, name, Trouble.UNAVAILABLE, now=now)
             elif isinstance(error, (NotAuthorized, NotFound)):
-                is_new = self._schedule.failed(lane, name, Trouble.DENIED, now)
+                is_new = self._schedule.failed(lane, name, Trouble.DENIED, now=now)
             else:
                 is_new = self._schedule.refused(lane, name, now) == 1
             self._errors[lane.name] = str(error)

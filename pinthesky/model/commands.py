@@ -279,7 +279,7 @@ class CommandStream:
         self._resyncing = False
 
 
-class _Broken(Exception):  # noqa: N818 - an answer of the scanner to its only caller
+class _Broken(Exception):
     """The bytes can no longer become an object; `at` is the byte that says so."""
 
     def __init__(self, at: int, reason: str) -> None:
@@ -321,7 +321,7 @@ class _ObjectScanner:
                 if not self._string(data, end):
                     return False
                 continue
-            self.at = _end_of(_SPACE, data, self.at, end)
+            self.at = _end_of(_SPACE, data, self.at, end=end)
             if self.at == end:
                 return False
             byte = data[self.at]
@@ -355,7 +355,7 @@ class _ObjectScanner:
             self._expected = _VALUE
 
     def _string(self, data: bytearray, end: int) -> bool:
-        self.at = _end_of(_PLAIN, data, self.at, end)
+        self.at = _end_of(_PLAIN, data, self.at, end=end)
         if self.at == end:
             return False
         if data[self.at] == ord('"'):
@@ -363,7 +363,7 @@ class _ObjectScanner:
             self._in_string = False
             self._expected = _COLON if self._expected in (_KEY, _FIRST_KEY) else _AFTER_VALUE
             return True
-        after = _end_of(_ESCAPE, data, self.at, end)
+        after = _end_of(_ESCAPE, data, self.at, end=end)
         if after == self.at:
             if _ESCAPE_BEGUN.fullmatch(data, self.at, end) is not None:
                 return False
@@ -372,7 +372,7 @@ class _ObjectScanner:
         return True
 
     def _scalar(self, data: bytearray, end: int) -> bool:
-        after = _end_of(_SCALAR_RUN, data, self.at, end)
+        after = _end_of(_SCALAR_RUN, data, self.at, end=end)
         is_right_here = self._expected in (_VALUE, _FIRST_VALUE)
         if not is_right_here or after == self.at or after - self.at > _SCALAR_MAX:
             raise _Broken(self.at, "is not valid JSON")
@@ -385,7 +385,7 @@ class _ObjectScanner:
         return True
 
 
-def _end_of(pattern: re.Pattern[bytes], data: bytearray, start: int, end: int) -> int:
+def _end_of(pattern: re.Pattern[bytes], data: bytearray, start: int, *, end: int) -> int:
     match = pattern.match(data, start, end)
     return start if match is None else match.end()
 

@@ -136,8 +136,10 @@ AnyEvent = Union[
 def document_of(event: AnyEvent) -> dict[str, Any]:
     """The event as the JSON object that travels."""
     document: dict[str, Any] = msgspec.to_builtins(event, enc_hook=plain)
+    document.setdefault("timestamp", None)
     if isinstance(event, HealthEnd):
-        document.update(document.pop("report"))
+        report = document.pop("report")
+        return {**report, **document}
     return document
 
 

@@ -9,6 +9,7 @@ Values may come as strings ("20", "true", "null"), as consoles of old send them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Optional, Union, get_args
@@ -276,7 +277,8 @@ def parse_field(label: str, value: object, kind: Any) -> Any:
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, OverflowError, ValueError) as error:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return parse_field(label, str(value), kind)
+            with contextlib.suppress(msgspec.ValidationError, ValueError):
+                return msgspec.convert(str(value), kind, strict=False)
         raise InvalidInput(label, f"{bound_of(kind)}, got {_shown(value)}") from error
 
 

@@ -55,7 +55,7 @@ def parse_document(raw: bytes) -> ShadowDocument:
         raise InvalidInput("shadow", f"is longer than {DOCUMENT_MAX} bytes")
     try:
         message = msgspec.json.decode(raw, type=_Message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidInput("shadow", f"is not a shadow document: {error}") from error
     if message.current is not None and message.current.state is not None:
         state = message.current.state

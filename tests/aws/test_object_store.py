@@ -84,7 +84,7 @@ def test_only_what_may_be_replaced_goes_without_a_condition(
         (S3Fault.SLOW_DOWN, Unavailable, "SlowDown"),
         (S3Fault.UNCONFIRMED, Unavailable, "did not confirm the checksum"),
         (S3Fault.DENY, NotAuthorized, "AccessDenied"),
-        (S3Fault.ELSEWHERE, NotFound, "the bucket is elsewhere"),
+        (S3Fault.ELSEWHERE, NotFound, "the bucket is elsewhere, and not where"),
     ],
 )
 def test_faults_keep_their_meaning(
@@ -100,7 +100,7 @@ def test_faults_keep_their_meaning(
     s3.standing_fault = fault
     with pytest.raises(kind, match=message) as caught:
         put(store, bucket, clip)
-    assert caught.value.__cause__ is not None or fault is S3Fault.UNCONFIRMED
+    assert bucket in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", [S3Fault.REFUSE, S3Fault.CUT_BODY, S3Fault.SLOW_DOWN])

@@ -136,7 +136,7 @@ def test_a_record_of_a_later_version_ends_the_packets(tmp_path, monkeypatch):
 
 def test_a_header_of_another_version_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(msgspec.json, "encode", lambda _: b'{"version": 2}')
+        patched.setattr(msgspec.json, "encode", lambda *_, **__: b'{"version": 2}')
         written(tmp_path / "journal")
     with pytest.raises(InvariantBroken, match="another version"):
         read_journal(tmp_path / "journal")

@@ -237,7 +237,7 @@ def test_a_clip_without_packets_is_refused(tmp_path):
     with pytest.raises(InvariantBroken):
         write_mp4([], tmp_path / "clip.mp4", clip_header())
     with pytest.raises(InvariantBroken):
-        write_h264([], tmp_path / "clip.h264", tmp_path / "times", clip_header())
+        write_h264([], tmp_path / "clip.h264", clip_header(), timestamps_path=tmp_path / "times")
 
 
 @needs_av

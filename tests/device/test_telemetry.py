@@ -144,6 +144,15 @@ def test_stdout_is_written_once_at_its_level_however_often_it_is_configured(root
     assert len(out.getvalue().splitlines()) == 1
 
 
+def test_another_stream_takes_the_place_of_the_one_before(root_logger):
+    former, out = io.StringIO(), io.StringIO()
+    configure_logging("INFO", former, {})
+    configure_logging("INFO", out, {})
+    logging.getLogger("pinthesky.device.x").warning("loud")
+    assert former.getvalue() == ""
+    assert "loud" in out.getvalue()
+
+
 def test_no_line_is_lost_while_the_level_changes(root_logger):
     out = io.StringIO()
     configure_logging("INFO", out, {})

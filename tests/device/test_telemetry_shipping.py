@@ -133,8 +133,9 @@ def test_a_shared_stream_is_named_all(tmp_path, thing, split):
 def test_nothing_is_kept_or_shipped_while_it_is_not_asked_for(tmp_path):
     bench = Bench(tmp_path)
     bench.log("one")
-    bench.shipper.configure(CloudWatchSettings(enabled=False))
+    bench.shipper.configure(CloudWatchSettings(enabled=False, event_type="all"))
     bench.log("two")
+    bench.shipper.ship_metric("{}")
     assert bench.work() > 0
     assert not bench.shipper._queue
     assert bench.shipped() == []
@@ -311,14 +312,13 @@ def test_shipping_at_a_finer_level_than_stdout_opens_the_root_logger(running, ro
     assert "DEBUG x: fine print" in running.shipped()
 
 
-def test_a_failing_store_does_not_feed_itself(running):
+def test_a_failing_store_does_not_feed_itself(running, caplog):
     running.configure()
     running.store.fail_next(*(Unavailable("no route") for _ in range(3)))
-    logging.getLogger("pinthesky.device.x").warning("one")
+    running.log(*("x" for _ in range(telemetry.BATCH_LINES)))
+    wait_until(lambda: "cannot be shipped" in caplog.text)
     assert running.shipper.stop(5.0)
-    queued = [line.message for line in running.shipper._queue]
-    assert "WARNING x: one" in queued
-    assert not [message for message in queued if "cannot be shipped" in message]
+    assert {line.message for line in running.shipper._queue} == {"INFO camera: x"}
 
 
 def test_a_store_that_hangs_holds_up_neither_those_who_log_nor_the_stop(running):

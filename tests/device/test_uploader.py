@@ -1,107 +1,18 @@
 from __future__ import annotations
 
 import logging
-import random
-import tempfile
 import threading
-import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Optional
 
-import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.destination import Destination
-from pinthesky.device.fakes import FakeClock, FakeObjectStore
-from pinthesky.device.upload_schedule import Lane
-from pinthesky.device.uploader import Uploader, own_name
-from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, PinTheSkyError, Unavailable
-from pinthesky.model.identifiers import FileName, ThingName
+from pinthesky.device.uploader import own_name
+from pinthesky.errors import InvalidInput, Unavailable
+from pinthesky.model.identifiers import FileName
 from pinthesky.model.recording import LATEST_STILL, Item, Moment
-
-HOME = Destination(bucket="home", video_prefix="motion_videos", image_prefix="capture_images")
-AWAY = Destination(bucket="away", video_prefix="motion_videos", image_prefix="capture_images")
-BOOT = "00000000-0000-4000-8000-000000000000"
-T0 = 1_800_000_000
-
-
-class World:
-    """An uploader with a real spool on the disk, a store in memory, and a clock that the test moves."""
-
-    def __init__(self, folder: Path, *buckets: str) -> None:
-        self.folder = folder
-        self.clock = FakeClock(float(T0))
-        self.store = FakeObjectStore(*(buckets or ("home", "away")))
-        self.stored: List[Tuple[str, str]] = []
-        self.clock_is_right = True
-        self.spools: List[ClipSpool] = []
-        self.sleeps: List[float] = []
-        self.begin()
-
-    def begin(self) -> None:
-        """Start, or start again after whatever happened."""
-        for spool in self.spools:
-            spool.close()
-        self.spool = ClipSpool(self.folder / "spool", max_bytes=10**9, min_free_bytes=0)
-        self.spools.append(self.spool)
-        self.spool.open()
-        self.uploader = Uploader(
-            self.spool,
-            lambda _stopping: self.store,
-            thing_name=ThingName("garden"),
-            clock=self.clock,
-            state_file=self.folder / "destination.json",
-            resolve_time=self.resolve_time,
-            on_stored=lambda item, bucket, key: self.stored.append((bucket, key)),
-            jitter=random.Random(1).random,
-        )
-
-    def resolve_time(self, item: Item) -> Optional[Item]:
-        if not self.clock_is_right:
-            return None
-        start = msgspec.structs.replace(item.start, wall_s=T0 + item.start.monotonic_s)
-        return msgspec.structs.replace(item, start=start)
-
-    def clip(self, number: int, *, wall: bool = True, kind: Any = "clip", **changes: Any) -> str:
-        """Put an item into the spool that began `number` seconds after T0. Returns its name there."""
-        item = Item(
-            kind=kind,
-            event_id=changes.pop("event_id", f"{number:032x}"),
-            start=Moment(boot_id=BOOT, monotonic_s=number, wall_s=float(T0 + number) if wall else None),
-            suffix=".mp4" if kind == "clip" else ".jpg",
-            size=0,
-            sha256="0" * 64,
-            **changes,
-        )
-        return self.spool.add_bytes(f"{kind} {number}".encode(), item).name
-
-    def still(self, number: int, file_name: Optional[str] = None, **changes: Any) -> str:
-        return self.clip(number, kind="still", file_name=file_name, **changes)
-
-    def run(self, seconds: float = 0.0) -> int:
-        """Let both workers work for so long, as their threads would. Returns the attempts they made."""
-        before = self.store.attempts
-        deadline = self.clock.monotonic() + seconds
-        while True:
-            waits = [self.uploader.step(lane) for lane in Lane]
-            if any(wait == 0 for wait in waits):
-                continue
-            left = deadline - self.clock.monotonic()
-            if left <= 0:
-                return self.store.attempts - before
-            self.clock.advance(min([left] + [wait for wait in waits if wait is not None]))
-
-    @property
-    def order(self) -> List[int]:
-        """Numbers of the items stored, in the order of their arrival."""
-        return [int(key.split("/")[2].split("-")[0]) - T0 for _, key in self.store.puts]
-
-    @property
-    def waiting(self) -> int:
-        return len(self.spool.items())
+from tests.support.upload_world import BOOT, HOME, T0, World, wait_until
 
 
 @pytest.fixture
@@ -333,22 +244,6 @@ def test_an_item_that_the_spool_dropped_on_its_way_is_no_trouble(world: World):
     assert world.uploader.status().waiting == 0
 
 
-def test_a_fault_of_ours_in_one_item_does_not_end_the_worker(world: World, caplog: Any):
-    def fail_strangely(key: str) -> None:
-        if f"{T0 + 2}-" in key:
-            raise ZeroDivisionError
-
-    world.store.before_put = fail_strangely
-    world.clip(2)
-    world.clip(1)
-    world.uploader.start()
-    wait_until(lambda: "nobody foresaw" in caplog.text)
-    world.uploader.wake()
-    wait_until(lambda: world.order == [1])
-    assert world.waiting == 1
-    assert world.uploader.stop(10) == []
-
-
 # Time
 
 
@@ -405,7 +300,17 @@ def test_the_latest_still_is_replaced(world: World):
     assert world.store.objects("home") == {f"capture_images/garden/{LATEST_STILL}": b"still 2"}
 
 
-def test_of_latest_stills_that_waited_the_newest_stays_the_latest(world: World):
+def test_of_latest_stills_that_waited_the_older_get_names_of_their_own(world: World):
+    for number in (1, 2):
+        world.still(number, LATEST_STILL)
+    world.run()
+    assert world.store.objects("home") == {
+        f"capture_images/garden/{LATEST_STILL}": b"still 2",
+        f"capture_images/garden/thumbnail_latest-{1:032x}.jpg": b"still 1",
+    }
+
+
+def test_of_latest_stills_that_waited_in_an_outage_the_newest_stays_the_latest(world: World):
     for number in (1, 2, 3):
         world.still(number, LATEST_STILL)
     world.store.fail_next(Unavailable("no network"), Unavailable("no network"))
@@ -433,269 +338,3 @@ def test_an_own_name_is_a_file_name_that_holds_the_event_id(asked: Optional[str]
     )  # fmt: skip
     named = own_name(item)
     assert "ab" * 16 in str(FileName(named.file_name))
-
-
-# Destinations
-
-
-def test_a_new_bucket_takes_over_only_after_a_probe(world: World):
-    world.clip(1)
-    world.run()
-    world.store.deny("away", "")
-    world.uploader.set_destination(AWAY)
-    world.clip(2)
-    world.run(600)
-    assert len(world.store.objects("home")) == 2
-    status = world.uploader.status()
-    assert (status.destination, status.pending_destination) == (HOME, AWAY)
-    assert "denied" in str(status.last_error)
-    world.store.allow("away", "")
-    world.run(1000)
-    world.clip(3)
-    world.run()
-    assert [bucket for bucket, _ in world.store.puts] == ["home", "home", "away"]
-    assert world.uploader.status()[3:] == (None, AWAY, None)
-
-
-def test_a_new_prefix_is_probed_for_clips_and_for_pictures(world: World):
-    world.clip(1)
-    world.run()
-    moved = Destination(bucket="home", video_prefix="new_videos", image_prefix="new_images")
-    world.store.deny("home", "new_images/")
-    world.uploader.set_destination(moved)
-    world.clip(2)
-    world.run(60)
-    assert all(key.startswith("motion_videos/") for key in world.store.objects("home"))
-    world.store.allow("home", "new_images/")
-    world.uploader.nudge()
-    world.run()
-    world.clip(3)
-    world.run()
-    assert any(key.startswith("new_videos/") for key in world.store.objects("home"))
-
-
-def test_the_proven_bucket_is_remembered_over_a_restart(world: World):
-    world.clip(1)
-    world.run()
-    world.store.fail_until_told(NotAuthorized("denied"))
-    world.uploader.set_destination(AWAY)
-    world.run(60)
-    world.begin()
-    world.uploader.set_destination(AWAY)
-    assert world.uploader.status().destination == HOME
-    world.store.fail_until_told(None)
-    world.run(60)
-    assert world.uploader.status().destination == AWAY
-    world.begin()
-    world.uploader.set_destination(AWAY)
-    assert world.uploader.status()[4:] == (AWAY, None)
-
-
-def test_where_nothing_was_ever_proven_the_new_bucket_is_used_at_once(world: World):
-    world.uploader.set_destination(AWAY)
-    world.clip(1)
-    world.run()
-    assert [bucket for bucket, _ in world.store.puts] == ["away"]
-
-
-def test_a_new_bucket_starts_afresh_after_the_old_one_refused(tmp_path: Path):
-    world = World(tmp_path, "away")
-    world.uploader.set_destination(HOME)
-    world.clip(1)
-    world.run(7200)
-    world.uploader.set_destination(AWAY)
-    assert world.run() == 1
-    assert world.waiting == 0
-
-
-def test_going_back_to_the_proven_bucket_needs_no_probe(world: World):
-    world.clip(1)
-    world.run()
-    world.store.fail_until_told(Unavailable("no network"))
-    world.uploader.set_destination(AWAY)
-    world.run(60)
-    world.uploader.set_destination(HOME)
-    assert world.uploader.status()[3:] == (None, HOME, None)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"bucket": "A", "video_prefix": "a", "image_prefix": "b"}',
-                                     b'{"bucket": "home", "video_prefix": "../a", "image_prefix": "b"}', b"\xff"])  # fmt: skip
-def test_an_unreadable_memory_is_no_memory(tmp_path: Path, content: bytes):
-    (tmp_path / "destination.json").write_bytes(content)
-    world = World(tmp_path)
-    world.uploader.set_destination(HOME)
-    assert world.uploader.status().destination == HOME
-
-
-def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing(world: World, caplog: Any):
-    (world.folder / "destination.json.new").mkdir()
-    for number in (1, 2):
-        world.clip(number)
-        world.run()
-        world.uploader.set_destination(AWAY if number == 1 else HOME)
-        world.run()
-    assert world.waiting == 0
-    assert caplog.text.count("Cannot remember") == 1
-
-
-# Starting and stopping
-
-
-def test_the_store_is_not_made_before_it_is_needed(world: World):
-    made: List[threading.Event] = []
-
-    def factory(stopping: threading.Event) -> FakeObjectStore:
-        made.append(stopping)
-        return world.store
-
-    uploader = Uploader(
-        world.spool, factory, thing_name=ThingName("garden"), clock=world.clock, on_stored=lambda *_: None,
-        state_file=world.folder / "other.json", resolve_time=world.resolve_time,
-    )  # fmt: skip
-    uploader.set_destination(HOME)
-    assert [uploader.step(lane) for lane in Lane] == [None, None]
-    assert made == []
-    world.clip(1)
-    uploader.step(Lane.CLIPS)
-    assert len(made) == 1
-    uploader.stop(0)
-    assert made[0].is_set()
-
-
-def test_a_new_item_wakes_the_worker(world: World):
-    world.uploader.start()
-    world.clip(1)
-    wait_until(lambda: world.waiting == 0)
-    assert world.uploader.stop(10) == []
-
-
-def test_a_worker_that_hangs_in_a_request_is_reported(world: World):
-    hanging, release = threading.Event(), threading.Event()
-
-    def hang(_key: str) -> None:
-        hanging.set()
-        release.wait(30)
-
-    world.store.before_put = hang
-    world.clip(1)
-    world.uploader.start()
-    assert hanging.wait(10)
-    try:
-        assert world.uploader.stop(0.05) == ["upload-clips"]
-    finally:
-        release.set()
-    assert world.uploader.stop(10) == []
-
-
-def test_giving_up_at_the_stop_is_no_trouble_of_the_store(world: World):
-    world.clip(1)
-
-    def stopped(_key: str) -> None:
-        world.uploader.stop(0)
-        raise Unavailable("given up because the daemon stops")
-
-    world.store.before_put = stopped
-    world.uploader.step(Lane.CLIPS)
-    assert world.uploader.status().available
-    assert world.waiting == 1
-
-
-# Whatever happens
-
-
-class KilledError(BaseException):
-    """The process is gone."""
-
-
-FAULTS: Dict[str, Callable[[], PinTheSkyError]] = {
-    "unavailable": lambda: Unavailable("slow down"),
-    "denied": lambda: NotAuthorized("denied"),
-    "no bucket": lambda: NotFound("no bucket"),
-    "refused": lambda: InvalidInput("object", "refused"),
-}
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("clip"), st.booleans()),
-        st.tuples(st.just("still"), st.sampled_from([None, "door.jpg", LATEST_STILL])),
-        st.tuples(st.just("run"), st.sampled_from([0.0, 1.0, 30.0, 600.0])),
-        st.tuples(st.just("fault"), st.sampled_from(sorted(FAULTS))),
-        st.tuples(st.just("lose answers"), st.integers(1, 2)),
-        st.tuples(st.just("kill before removal"), st.none()),
-        st.tuples(st.just("restart"), st.none()),
-        st.tuples(st.just("clock"), st.booleans()),
-        st.tuples(st.just("destination"), st.sampled_from([HOME, AWAY, None])),
-    ),
-    max_size=30,
-)
-
-
-@settings(max_examples=60)
-@given(STEPS)
-def test_whatever_happens_each_item_is_in_the_spool_or_in_the_store(steps: List[Tuple[str, Any]]):
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
-        world.uploader.set_destination(HOME)
-        wanted, made = HOME, set()
-        for number, (step, value) in enumerate(steps):
-            if step == "clip":
-                world.clip(number, wall=value)
-                made.add(b"clip %d" % number)
-            elif step == "still":
-                world.still(number, value)
-                made.add(b"still %d" % number)
-            elif step == "fault":
-                world.store.fail_next(FAULTS[value]())
-            elif step == "lose answers":
-                world.store.lose_answers(value)
-            elif step == "clock":
-                world.clock_is_right = value
-            elif step == "destination":
-                wanted = value or msgspec.structs.replace(wanted, enabled=False)
-                world.uploader.set_destination(wanted)
-            elif step == "kill before removal":
-                mark = world.spool.mark_stored
-                world.spool.mark_stored = _kill  # type: ignore[method-assign] # the moment that matters most
-                try:
-                    world.run()
-                except KilledError:
-                    world.begin()
-                    world.uploader.set_destination(wanted)
-                else:
-                    world.spool.mark_stored = mark  # type: ignore[method-assign] # as above
-            elif step == "restart":
-                world.begin()
-                world.uploader.set_destination(wanted)
-            else:
-                world.run(value)
-            check_nothing_lost(world, made)
-        world.clock_is_right = True
-        world.store.fail_until_told(None)
-        world.store.lose_answers(0)
-        world.uploader.set_destination(HOME)
-        world.run(24 * 3600)
-        assert world.waiting == 0
-        check_nothing_lost(world, made)
-        world.spool.close()
-
-
-def _kill(_name: str) -> None:
-    raise KilledError
-
-
-def check_nothing_lost(world: World, made: Any) -> None:
-    waiting = {spooled.path.read_bytes() for spooled in world.spool.items()}
-    # A latest still may have been replaced by a later one since.
-    missing = made - waiting - set(world.store.history)
-    assert not missing, f"neither in the spool nor ever in the store: {missing}"
-    kept = set(world.store.objects("home").values()) | set(world.store.objects("away").values()) | waiting
-    assert not {content for content in made if content.startswith(b"clip")} - kept
-    for bucket in ("home", "away"):
-        clips = [content for content in world.store.objects(bucket).values() if content.startswith(b"clip")]
-        assert len(clips) == len(set(clips)), "stored twice"
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.005)

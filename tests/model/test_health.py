@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -53,3 +56,9 @@ def test_a_report_out_of_bounds_is_refused_by_its_reader(field, value):
     encoded = msgspec.json.encode({**a_report().as_document(), field: value})
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(encoded, type=HealthReport)
+
+
+def test_the_reference_page_lists_every_field():
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/health.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert listed == [field.name for field in msgspec.structs.fields(HealthReport)]

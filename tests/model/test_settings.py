@@ -18,11 +18,17 @@ DEFAULTS = DeviceSettings()
 
 
 def parse(name: str, **desired: Any) -> Any:
-    return parse_section(name, desired, getattr(DEFAULTS, name, None))
+    base: Any = getattr(DEFAULTS, name, None)
+    return parse_section(name, desired, base)
 
 
 def fields_of(name: str) -> dict[str, msgspec.structs.FieldInfo]:
     return {field.name: field for field in msgspec.structs.fields(SECTIONS[name])}
+
+
+def bounds_name(section: str, field: str) -> str:
+    schema = msgspec.json.schema(fields_of(section)[field].type)
+    return str(schema.get("anyOf", [schema])[0].get("type"))
 
 
 ALL_FIELDS = [(section, field) for section in SECTIONS for field in fields_of(section)]
@@ -44,18 +50,22 @@ def test_an_empty_section_changes_nothing(section):
 
 
 @pytest.mark.parametrize("section, field", ALL_FIELDS)
-@pytest.mark.parametrize(
-    "value", [{}, [{}], [[]], "", "\n", "x\n", "\x00", " ", "../..", "é", -1, 10**30, -(10**30), float("nan"), float("inf"), "nan", "1e999"]
-)
+@pytest.mark.parametrize("value", [{}, [{}], [[]], "", "\n", "x\n", "a\x00b", " ", "\u202e", "é"])
 def test_no_field_takes_nonsense(section, field, value):
-    if field == "metric_namespace" and value == "":
-        assert parse(section, metric_namespace="ok").metric_namespace == "ok"
-    if isinstance(value, str) and value in ("", "../..") and field in ("log_group_name", "metric_namespace") and value:
-        pytest.skip("dots and slashes are characters of these names")
     with pytest.raises(InvalidInput) as caught:
         parse(section, **{field: value})
     assert caught.value.field.startswith(f"{section}.")
     assert len(caught.value.reason) < 250
+
+
+NUMERIC = [name for name in ALL_FIELDS if bounds_name(*name) in ("integer", "number")]
+
+
+@pytest.mark.parametrize("section, field", NUMERIC)
+@pytest.mark.parametrize("value", [-1, 10**30, -(10**30), 10**400, float("nan"), float("inf"), "nan", "-inf", "1e999"])
+def test_no_number_is_beyond_all_bounds(section, field, value):
+    with pytest.raises(InvalidInput, match=rf"{section}\.{field}"):
+        parse(section, **{field: value})
 
 
 BOUNDS = [
@@ -102,7 +112,8 @@ def test_a_switch_is_nothing_else(value):
 
 
 @pytest.mark.parametrize(
-    "section, field", [(section, field) for section, field in ALL_FIELDS if type(None) in get_args(fields_of(section)[field].type)]
+    "section, field",
+    [(section, field) for section, field in ALL_FIELDS if type(None) in get_args(fields_of(section)[field].type)],
 )
 @pytest.mark.parametrize("nothing", [None, "null"])
 def test_what_may_be_absent_is_cleared_by_null(section, field, nothing):
@@ -115,7 +126,8 @@ def test_resolutions_within_bounds(resolution):
 
 
 @pytest.mark.parametrize(
-    "resolution", ["30x480", "640x30", "4098x480", "640x3074", "641x480", "640x481", "640", "640x480x3", "0640x480", "640X480", 640]
+    "resolution",
+    ["30x480", "640x30", "4098x480", "640x3074", "641x480", "640x481", "640", "640x480x3", "0640x480", "640X480", 640],
 )
 def test_resolutions_beyond_them(resolution):
     with pytest.raises(InvalidInput, match=r"camera\.resolution"):
@@ -161,7 +173,9 @@ def test_prefixes_that_lead_elsewhere(field, prefix):
         parse("storage", **{field: prefix})
 
 
-@pytest.mark.parametrize("zone", ["../../etc/passwd", "/etc/localtime", "Europe", "Europe/Nowhere", "", "a/b/c/d", "Europe/Berlin "])
+@pytest.mark.parametrize(
+    "zone", ["../../etc/passwd", "/etc/localtime", "Europe", "Europe/Nowhere", "", "a/b/c/d", "Europe/Berlin "]
+)
 def test_a_time_zone_is_one_that_exists(zone):
     with pytest.raises(InvalidInput, match=r"mode\.time_zone"):
         parse("mode", time_zone=zone)
@@ -172,7 +186,17 @@ def test_a_time_zone_by_its_name():
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "https://", "https://a b", "https://u@h", "https://h?q", "https://h#f", "https://h\\x", "https://" + "x" * 241]
+    "url",
+    [
+        "ftp://x",
+        "https://",
+        "https://a b",
+        "https://u@h",
+        "https://h?q",
+        "https://h#f",
+        "https://h\\x",
+        "https://" + "x" * 241,
+    ],
 )
 def test_endpoints_are_plain_addresses(url):
     with pytest.raises(InvalidInput, match=r"dataplane\.endpoint_url"):
@@ -293,10 +317,14 @@ JSON = st.recursive(
 def test_whatever_arrives_gives_a_valid_section_or_invalid_input(section, data):
     names = list(fields_of(section)) if section in SECTIONS else ["x"]
     desired = data.draw(JSON | st.dictionaries(st.sampled_from(names), JSON, max_size=4))
+    base: Any = getattr(DEFAULTS, section, None)
+    found = refusal = None
     try:
-        found = parse_section(section, desired, getattr(DEFAULTS, section, None))
+        found = parse_section(section, desired, base)
     except InvalidInput as error:
-        assert error.field.split(".")[0] == section
+        refusal = error
+    if refusal is not None:
+        assert refusal.field.split(".")[0] == section
         return
     # What was taken can be reported, read back and is the same.
     document = msgspec.json.decode(msgspec.json.encode(found))
@@ -326,18 +354,13 @@ LONGEST: dict[str, dict[str, Any]] = {
 
 
 def largest_desired() -> dict[str, dict[str, Any]]:
-    return {
-        section: {
-            field.name: LONGEST.get(section, {}).get(field.name, None) or largest_or_empty(section, field)
-            for field in fields_of(section).values()
-        }
-        for section in SECTIONS
-    }
+    """A desired state that sets every field to a value that takes as many bytes as any."""
+    return {section: {field: largest_of(section, field) for field in fields_of(section)} for section in SECTIONS}
 
 
-def largest_or_empty(section: str, field: msgspec.structs.FieldInfo) -> Any:
-    given_value = LONGEST.get(section, {}).get(field.name)
-    return largest(field.type) if given_value is None else given_value
+def largest_of(section: str, field: str) -> Any:
+    known = LONGEST.get(section, {})
+    return known[field] if field in known else largest(fields_of(section)[field].type)
 
 
 def test_the_largest_valid_desired_fits_the_shadow():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import botocore.session
 import pytest
@@ -27,7 +28,7 @@ def moto_port() -> Iterator[int]:
 def moto_client(port: int, service: str) -> Any:
     """A client past everything of ours, to look at what is stored."""
     return botocore.session.Session().create_client(
-        service,  # type: ignore[call-overload] # any service
+        service,
         region_name=REGION,
         endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id="a",

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple, Optional
 import inotify_simple
 
 SLEEP_S = 0.5
+TEAR_S = 0.001
+"""How long the shadow-output-file is empty, and half written, at each update."""
 PUBLISH_MAX = 128_000
 STATE_MAX = 8 * 1024
 _flags = inotify_simple.flags
@@ -192,9 +194,9 @@ class FakeDeviceClient:
 
     def _write_shadow_output(self, raw: bytes) -> None:
         with self._shadow_output_file.open("wb", buffering=0) as file:
-            time.sleep(0.001)
+            self._stop.wait(TEAR_S)
             file.write(raw[: len(raw) // 2])
-            time.sleep(0.001)
+            self._stop.wait(TEAR_S)
             file.write(raw[len(raw) // 2 :])
 
     def _serve_messages(self) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ class NetworkGuard:
         def guarded(name: str):
             original = getattr(socket.socket, name)
 
-            def call(sock: socket.socket, *args: object):
+            def call(sock: socket.socket, *args: Any):
                 if sock.family in (socket.AF_INET, socket.AF_INET6):
                     self.check(args[-1][0], name)
                 return original(sock, *args)
@@ -64,7 +65,7 @@ class NetworkGuard:
             patch.setattr(socket.socket, name, guarded(name))
         resolve = socket.getaddrinfo
 
-        def getaddrinfo(host: object, *args: object, **kwargs: object):
+        def getaddrinfo(host: Any, *args: Any, **kwargs: Any):
             self.check(host, "getaddrinfo")
             return resolve(host, *args, **kwargs)
 

@@ -16,7 +16,7 @@ KNOWN_SKIPS = Path(__file__).resolve().parents[1] / "known_skips.txt"
 
 
 def read_known_skips(path: Path) -> list[str]:
-    """Return the patterns of test ids in `path`; every line is `pattern | reason`, a line without reason is an error."""
+    """Return the patterns of test ids in `path`; every line is `pattern | reason`, and the reason is needed."""
     patterns = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):

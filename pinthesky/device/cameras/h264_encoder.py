@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import av
+from av.video.frame import PictureType, VideoFrame
 
 from pinthesky.device.ports import Packet
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
-    from av.video.frame import VideoFrame
 
     from pinthesky.model.settings import CameraSettings
 
@@ -30,19 +32,19 @@ class H264Encoder:
     """
 
     def __init__(self, settings: CameraSettings, *, width: int, height: int, framerate: float) -> None:
-        import av
-
         encoder: VideoCodecContext = av.CodecContext.create("libx264", "w")
         encoder.width, encoder.height = width, height
         encoder.pix_fmt = "yuv420p"
         encoder.time_base = _MICROSECOND
         encoder.framerate = Fraction(framerate).limit_denominator(1001)
-        encoder.gop_size = max(1, round(framerate * GOP_S))
+        # Keyframes are asked for by time, since a source may give fewer pictures than it says; this is a backstop.
+        encoder.gop_size = max(1, round(framerate * GOP_S * 2))
         encoder.max_b_frames = 0
         encoder.thread_count = min(os.cpu_count() or 1, 1 + int(width * height * framerate / _PIXELS_PER_THREAD_S))
         encoder.options = _options(settings)
-        self._encoder: Any = encoder
-        self._keyframe_due = False
+        self._encoder = encoder
+        self._keyframe_due = True
+        self._keyframe_us = 0
 
     def request_keyframe(self) -> None:
         """The next picture is a keyframe. May be called from any thread."""
@@ -50,16 +52,13 @@ class H264Encoder:
 
     def encode(self, picture: VideoFrame, timestamp_us: int) -> list[Packet]:
         """The packet of `picture` (a list of one). `timestamp_us` rises from call to call."""
-        from av.video.frame import PictureType
-
         picture.pts, picture.time_base = timestamp_us, _MICROSECOND
         # A decoded picture brings the type it had in its source, which the encoder would take for a wish.
-        picture.pict_type = PictureType.I if self._keyframe_due else PictureType.NONE
-        self._keyframe_due = False
-        return [self._packet(packet) for packet in self._encoder.encode(picture)]
-
-    def _packet(self, packet: Any) -> Packet:
-        return Packet(bytes(packet), packet.pts, packet.is_keyframe)
+        picture.pict_type = PictureType.NONE
+        if self._keyframe_due or timestamp_us - self._keyframe_us >= GOP_S * 1_000_000:
+            picture.pict_type = PictureType.I
+            self._keyframe_due, self._keyframe_us = False, timestamp_us
+        return [Packet(bytes(packet), packet.pts or 0, packet.is_keyframe) for packet in self._encoder.encode(picture)]
 
 
 def _options(settings: CameraSettings) -> dict[str, str]:

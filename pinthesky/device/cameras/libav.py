@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Callable, Optional
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
+
+from av.video.frame import VideoFrame
 
 from pinthesky.device.cameras.address import Address, Kind
-from pinthesky.device.cameras.libav_input import errors_mapped, framerate_of, open_container
+from pinthesky.device.cameras.libav_input import errors_mapped, framerate_of, has_clock, open_container
 from pinthesky.device.cameras.libav_tracks import EncodedTrack, PassthroughTrack, Track, UnfitForPassthrough
 from pinthesky.device.cameras.pictures import jpeg
 from pinthesky.device.cameras.still_source import StillSource
 from pinthesky.device.cameras.timeline import Timeline
 from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
-from pinthesky.errors import InvariantBroken, PinTheSkyError
+from pinthesky.errors import InvariantBroken, PinTheSkyError, Unavailable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -27,8 +29,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _US = 1_000_000
-_WITHOUT_CLOCK = frozenset(("mpjpeg", "mjpeg", "h264", "image2pipe"))
-"""Demuxers that count pictures where a live source gives no time."""
+
+
+class _Opened(NamedTuple):
+    """What an open camera works with."""
+
+    container: InputContainer
+    stream: VideoStream
+    track: Track
+    stills: StillSource[VideoFrame]
+    rotation: int
+    frame_us: int
+    """Between two pictures, as the stream says."""
 
 
 class LibavCamera(Camera):
@@ -49,42 +61,41 @@ class LibavCamera(Camera):
         self._address = Address.parse(address)
         self._monotonic = monotonic
         self._must_encode = False
-        self._container: Optional[InputContainer] = None
-        self._stream: Optional[VideoStream] = None
-        self._track: Optional[Track] = None
+        self._opened: Optional[_Opened] = None
         self._reader: Optional[threading.Thread] = None
         self._stop = threading.Event()
-        self._stills = StillSource(monotonic)
-        self._rotation = 0
-        self._frame_us = _US // 20
 
     def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
         """See `Camera.open`."""
-        if self._container is not None or self._reader is not None:
+        if self._opened is not None:
             raise InvariantBroken("the camera is open already")
         container, stream = open_container(self._address, settings)
         try:
             with errors_mapped(self._address):
-                framerate = framerate_of(stream, settings)
+                framerate = framerate_of(container, stream, settings)
                 track = self._make_track(stream, settings, privacy_masks, framerate=framerate)
         except BaseException:
             container.close()
             raise
-        self._container, self._stream, self._track = container, stream, track
         self._stop.clear()
-        self._rotation = settings.rotation
-        self._frame_us = max(1, round(_US / framerate))
-        self._stills = StillSource(self._monotonic)
-        codec = stream.codec_context
+        self._opened = _Opened(
+            container=container,
+            stream=stream,
+            track=track,
+            stills=StillSource(self._monotonic),
+            rotation=settings.rotation,
+            frame_us=max(1, round(_US / framerate)),
+        )
+        codec = stream.codec_context.name
         return CameraDescription(
-            model=f"{stream.codec_context.name} {self._address.shown}",
+            model=f"{codec} {self._address.shown}",
             width=track.width,
             height=track.height,
             framerate=framerate,
             rotation_left=settings.rotation,
             luma_size=track.luma_size,
             can_mask=track.encodes,
-            extra={"codec": codec.name, "encoded": "here" if track.encodes else "at the source"},
+            extra={"codec": codec, "encoded": "here" if track.encodes else "at the source"},
         )
 
     def _make_track(
@@ -97,41 +108,40 @@ class LibavCamera(Camera):
 
     def start(self, sink: Sink) -> None:
         """See `Camera.start`."""
-        if self._container is None or self._reader is not None:
+        if self._opened is None or self._reader is not None:
             raise InvariantBroken("the camera is not open, or has been started")
         # Daemonic, since a driver that never answers must not keep the process from ending; close joins it otherwise.
-        self._reader = threading.Thread(target=self._read, args=(sink,), name="camera-libav", daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(self._opened, sink), name="camera-libav", daemon=True)
         self._reader.start()
 
     def still(self, timeout_s: float) -> bytes:
         """See `Camera.still`. The last decoded picture, fully deblocked, at the stream's size."""
-        return jpeg(self._stills.latest(timeout_s), self._rotation)
+        if self._opened is None:
+            raise Unavailable("the camera is closed")
+        return jpeg(self._opened.stills.latest(timeout_s), self._opened.rotation)
 
     def request_keyframe(self) -> bool:
         """See `Camera.request_keyframe`. True where the pictures are encoded here."""
-        return self._track is not None and self._track.request_keyframe()
+        return self._opened is not None and self._opened.track.request_keyframe()
 
     def close(self, timeout_s: float) -> bool:
         """See `Camera.close`. A silent peer is given up after READ_TIMEOUT_S; until then this answers False."""
         self._stop.set()
-        self._stills.end("the camera is closed")
-        reader = self._reader
-        if reader is not None:
-            reader.join(timeout_s)
-            if reader.is_alive():
+        if self._opened is None:
+            return True
+        self._opened.stills.end("the camera is closed")
+        if self._reader is None:
+            self._opened.container.close()
+        else:
+            self._reader.join(timeout_s)
+            if self._reader.is_alive():
                 return False
-        elif self._container is not None:
-            self._container.close()
-        self._reader = self._container = self._stream = self._track = None
+        self._reader = self._opened = None
         return True
 
-    def _read(self, sink: Sink) -> None:
-        assert self._container is not None
-        container = self._container
-        reason: Optional[str] = None
+    def _read(self, opened: _Opened, sink: Sink) -> None:
         try:
-            with errors_mapped(self._address):
-                reason = self._play(container, sink)
+            reason = self._play(opened, sink)
         except UnfitForPassthrough as error:
             self._must_encode = True
             reason = f"{self._address.shown} cannot be passed through ({error}); it will be encoded here"
@@ -141,71 +151,69 @@ class LibavCamera(Camera):
             logger.exception("reading %s failed", self._address.shown)
             reason = f"reading {self._address.shown} failed: {type(error).__name__}"
         finally:
-            container.close()
+            opened.container.close()
         if reason is not None and not self._stop.is_set():
-            self._stills.end(reason)
+            opened.stills.end(reason)
             sink(CameraLost(reason))
 
-    def _play(self, container: InputContainer, sink: Sink) -> Optional[str]:
+    def _play(self, opened: _Opened, sink: Sink) -> Optional[str]:
         """Hand over everything to the end; returns why there is no more, None for footage that has been played."""
-        assert self._stream is not None
         if self._address.kind is not Kind.FILE:
-            self._play_live(container, self._stream, sink)
+            self._play_live(opened, sink)
             return f"{self._address.shown} has ended"
         pace = _Pace(self._stop, self._monotonic, self._address.speed)
-        offset_us = 0
-        while True:
-            offset_us = self._play_file(container, self._stream, sink, pace=pace, offset_us=offset_us)
-            if self._stop.is_set() or not self._address.loop:
-                break
-            container.seek(0)
+        offset_us = self._play_file(opened, sink, pace=pace, offset_us=0)
+        while self._address.loop and not self._stop.is_set():
+            opened.container.seek(0)
+            offset_us = self._play_file(opened, sink, pace=pace, offset_us=offset_us)
         if not self._stop.is_set():
             sink(FootageEnded())
         return None
 
-    def _play_live(self, container: InputContainer, stream: VideoStream, sink: Sink) -> None:
-        assert self._track is not None
-        timeline = Timeline()
-        has_clock = container.format.name not in _WITHOUT_CLOCK
-        for packet in container.demux(stream):
+    def _play_live(self, opened: _Opened, sink: Sink) -> None:
+        timeline = Timeline(opened.frame_us)
+        clocked = has_clock(opened.container)
+        for packet in self._packets(opened):
             if self._stop.is_set():
                 return
             if packet.size:
-                source_us = _source_us(packet, by_decoding_order=self._track.encodes) if has_clock else None
-                self._hand_over(packet, timeline.next(source_us, int(self._monotonic() * _US)), sink)
+                source_us = _source_us(packet, by_decoding_order=opened.track.encodes) if clocked else None
+                timestamp_us = timeline.next(source_us, int(self._monotonic() * _US))
+                self._hand_over(opened, packet, timestamp_us, sink=sink)
 
-    def _play_file(
-        self, container: InputContainer, stream: VideoStream, sink: Sink, *, pace: _Pace, offset_us: int
-    ) -> int:
+    def _play_file(self, opened: _Opened, sink: Sink, *, pace: _Pace, offset_us: int) -> int:
         """Play the file once from `offset_us` on; returns where its next round begins."""
-        assert self._track is not None
-        self._track.restart()
+        opened.track.restart()
         first_us: Optional[int] = None
-        last_us = offset_us - self._frame_us
-        for packet in container.demux(stream):
-            if not packet.size and not self._track.encodes:
+        last_us = offset_us - opened.frame_us
+        for packet in self._packets(opened):
+            if not packet.size and not opened.track.encodes:
                 continue
-            source_us = _source_us(packet, by_decoding_order=self._track.encodes)
-            if source_us is not None and first_us is None:
-                first_us = source_us
+            source_us = _source_us(packet, by_decoding_order=opened.track.encodes)
+            first_us = source_us if first_us is None else first_us
             if source_us is None or first_us is None:
-                timestamp_us = last_us + self._frame_us
+                timestamp_us = last_us + opened.frame_us
             else:
                 timestamp_us = max(last_us + 1, offset_us + source_us - first_us)
             last_us = timestamp_us
             if not pace.wait_for(timestamp_us):
-                return last_us
-            self._hand_over(packet, timestamp_us, sink)
-        return last_us + self._frame_us
+                break
+            self._hand_over(opened, packet, timestamp_us, sink=sink)
+        return last_us + opened.frame_us
 
-    def _hand_over(self, packet: LibavPacket[VideoStream], timestamp_us: int, sink: Sink) -> None:
-        assert self._track is not None
-        for encoded in self._track.packets(packet, timestamp_us):
+    def _packets(self, opened: _Opened) -> Iterator[LibavPacket[VideoStream]]:
+        with errors_mapped(self._address):
+            yield from opened.container.demux(opened.stream)
+
+    def _hand_over(self, opened: _Opened, packet: LibavPacket[VideoStream], timestamp_us: int, *, sink: Sink) -> None:
+        with errors_mapped(self._address):
+            packets = opened.track.packets(packet, timestamp_us)
+        for encoded in packets:
             sink(encoded)
-        for luma in self._track.luma_frames():
+        for luma in opened.track.luma_frames():
             sink(LumaFrame(luma, timestamp_us))
-        if self._track.picture is not None:
-            self._stills.put(self._track.picture)
+        if opened.track.picture is not None:
+            opened.stills.put(opened.track.picture)
 
 
 class _Pace:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
+
+import av
 
 from pinthesky.device.cameras.address import FLAG, Address, Kind
 from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
@@ -15,19 +19,20 @@ if TYPE_CHECKING:
 
     from pinthesky.model.settings import CameraSettings
 
-OPEN_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 6.0
+"""Each for reaching the source and for finding out what it sends."""
 READ_TIMEOUT_S = 4.5
-"""No byte for this long ends a stream. Below what the camera thread grants `close`, so a silent peer never blocks it."""
+"""No byte for this long ends a stream. Below the 5 s that `close` is granted, so a silent peer never outlasts it."""
+_WITHOUT_CLOCK = frozenset(("mpjpeg", "mjpeg", "h264", "image2pipe"))
+"""Demuxers of bare pictures: they count 25 in a second, whatever comes."""
 _PIXELS_MAX = 8192 * 8192
 _FRAMERATE_MAX = 240.0
 
 
 def open_container(address: Address, settings: CameraSettings) -> tuple[InputContainer, VideoStream]:
     """The container and its first video stream. Raises Unavailable or InvalidInput."""
-    import av
-
     media_format = "v4l2" if address.kind is Kind.DEVICE else None
-    with errors_mapped(address):
+    with errors_mapped(address, patience_s=OPEN_TIMEOUT_S):
         container = av.open(
             address.url,
             "r",
@@ -71,7 +76,6 @@ def options_for(address: Address, settings: CameraSettings) -> dict[str, str]:
     options = {
         "protocol_whitelist": "rtsp,rtp,udp,tcp,tls,http,https,httpproxy,crypto",
         "timeout": network_us,
-        "fflags": "nobuffer",
         "analyzeduration": "2000000",
     }
     if address.url.lower().startswith("rtsp"):
@@ -79,8 +83,15 @@ def options_for(address: Address, settings: CameraSettings) -> dict[str, str]:
     return options
 
 
-def framerate_of(stream: VideoStream, settings: CameraSettings) -> float:
-    """Frames per second as the stream says, or as the settings do where it says nothing that can be true."""
+def has_clock(container: InputContainer) -> bool:
+    """Whether timestamps and framerate are the source's own, not made up by the demuxer."""
+    return container.format.name not in _WITHOUT_CLOCK
+
+
+def framerate_of(container: InputContainer, stream: VideoStream, settings: CameraSettings) -> float:
+    """Frames per second as the source says, or as the settings do where it says nothing that can be true."""
+    if not has_clock(container):
+        return float(settings.framerate)
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate and 0 < rate <= _FRAMERATE_MAX:
             return float(rate)
@@ -88,26 +99,25 @@ def framerate_of(stream: VideoStream, settings: CameraSettings) -> float:
 
 
 @contextlib.contextmanager
-def errors_mapped(address: Address) -> Iterator[None]:
+def errors_mapped(address: Address, *, patience_s: float = math.inf) -> Iterator[None]:
     """Raise libav's errors as ours, once and here; the address appears without credentials.
 
+    After `patience_s` any error means that the time was up, since demuxers give their own names to being interrupted.
     Whatever another machine or a device says may pass; only what lies in a file or in our own abilities may not.
     """
-    import av
-
+    began_s = time.monotonic()
     try:
         yield
     except PinTheSkyError:
         raise
     except (av.FFmpegError, OSError) as error:
-        raise _meaning(error, address) from _without_address(error)
+        in_time = time.monotonic() - began_s < patience_s
+        raise _meaning(error, address, in_time=in_time) from _without_address(error)
     except (UnicodeError, ValueError) as error:
         raise InvalidInput(FLAG, f"{address.shown} cannot be played") from _without_address(error)
 
 
-def _meaning(error: Exception, address: Address) -> PinTheSkyError:
-    import av
-
+def _meaning(error: Exception, address: Address, *, in_time: bool) -> PinTheSkyError:
     reason = getattr(error, "strerror", None) or type(error).__name__
     where = address.shown
     if isinstance(
@@ -116,13 +126,13 @@ def _meaning(error: Exception, address: Address) -> PinTheSkyError:
         return InvalidInput(FLAG, f"{where} needs what this PyAV cannot do: {reason}")
     if address.kind is Kind.FILE:
         return InvalidInput(FLAG, f"{where} is not a video that can be played: {reason}")
-    if isinstance(error, (av.error.ExitError, TimeoutError)):
+    if not in_time or isinstance(error, (av.error.ExitError, TimeoutError)):
         return Unavailable(f"{where} did not answer in time")
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
         return Unavailable(f"{where} refuses the user name or the password")
     if isinstance(error, FileNotFoundError):
         return Unavailable(f"{where} does not exist")
-    return Unavailable(f"{where} cannot be opened: {reason}")
+    return Unavailable(f"{where} failed: {reason}")
 
 
 def _without_address(error: Exception) -> Optional[Exception]:

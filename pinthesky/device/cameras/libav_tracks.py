@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional, Protocol
 
+import av
+from av.bitstream import BitStreamFilterContext
+
 from pinthesky.device.cameras import annex_b
+from pinthesky.device.cameras.geometry import even_size
 from pinthesky.device.cameras.h264_encoder import H264Encoder
-from pinthesky.device.cameras.pictures import LumaMaker, Masker, as_video, even_size
+from pinthesky.device.cameras.pictures import LumaMaker, Masker, as_video
 from pinthesky.device.cameras.timeline import LumaRate
 from pinthesky.device.ports import Packet
 from pinthesky.errors import PinTheSkyError
 
 if TYPE_CHECKING:
-    from av.bitstream import BitStreamFilterContext
     from av.packet import Packet as LibavPacket
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -42,7 +45,7 @@ class Track(Protocol):
     encodes: bool
     luma_size: tuple[int, int]
     picture: Optional[VideoFrame]
-    """The last decoded picture, unturned."""
+    """The last picture that was decoded of the packet taken last, unturned; None when it gave none."""
 
     def packets(self, packet: LibavPacket[VideoStream], timestamp_us: int) -> list[Packet]:
         """What `packet` gives to the recording. Raises what libav and this module raise."""
@@ -84,8 +87,6 @@ class PassthroughTrack:
         if annex_b.is_annex_b(extradata):
             self._parameter_sets = annex_b.parameter_sets_of(extradata)
         elif extradata:
-            from av.bitstream import BitStreamFilterContext
-
             self._filter = BitStreamFilterContext("h264_mp4toannexb", stream)
         self._begun = False
         self._keyframes_without_idr = 0
@@ -142,6 +143,7 @@ class PassthroughTrack:
         return annex_b.with_parameter_sets(unit, self._parameter_sets)
 
     def _decode(self, packet: LibavPacket[VideoStream], timestamp_us: int) -> None:
+        self.picture = None
         for picture in _decoded(packet):
             _check_size(picture, self.width, self.height)
             self.picture = picture
@@ -182,6 +184,7 @@ class EncodedTrack:
         An empty packet makes it give those it still holds.
         """
         handed: list[Packet] = []
+        self.picture = None
         for picture in _decoded(packet):
             _check_size(picture, *self._source_size)
             shown = as_video(picture)
@@ -218,8 +221,6 @@ class _LumaTap:
 
 def _decoded(packet: LibavPacket[VideoStream]) -> list[VideoFrame]:
     """The pictures of a packet; none for one that is broken: the next keyframe mends what follows."""
-    import av
-
     try:
         return list(packet.decode())
     except av.error.InvalidDataError:

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
+from pinthesky.device.cameras.geometry import even_size, luma_size_before_turn, polygon_mask, turned, turned_size
 from pinthesky.errors import Unavailable
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
-    from av.video.frame import VideoFrame
-    from av.video.reformatter import VideoReformatter
     from numpy.typing import NDArray
 
     from pinthesky.model.settings import Polygon
 
-LUMA_WIDTH_MAX = 320
-LUMA_HEIGHT_MAX = 240
 _JPEG_QUALITY = 3
 """Quantiser of the JPEG encoder, 2 (best) to 31."""
 _VIDEO_RANGE = 1
@@ -28,50 +28,6 @@ _FULL_RANGE = 2
 """AVCOL_RANGE_JPEG: black is 0, white is 255."""
 _BLACK_LUMA = 16
 _NEUTRAL_CHROMA = 128
-
-
-def luma_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) of luma frames of a picture: its shape, within 320x240, never enlarged, both even."""
-    scale = min(1.0, LUMA_WIDTH_MAX / width, LUMA_HEIGHT_MAX / height)
-    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
-
-
-def turned_size(width: int, height: int, rotation: int) -> tuple[int, int]:
-    """(width, height) after turning by `rotation` degrees."""
-    return (height, width) if rotation in (90, 270) else (width, height)
-
-
-def turned(plane: NDArray[Any], rotation: int) -> NDArray[Any]:
-    """A view of `plane` (height, width) turned clockwise by `rotation`, a multiple of 90 degrees."""
-    return np.rot90(plane, -rotation // 90 % 4)
-
-
-def polygon_mask(polygons: Sequence[Polygon], width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels of a picture, (height, width), that any polygon covers (even-odd rule), its border included.
-
-    A pixel is covered when its centre lies inside, or when a border passes through it: what shall be hidden is hidden
-    to the last pixel.
-    """
-    covered = np.zeros((height, width), bool)
-    xs = (np.arange(width) + 0.5)[None, :]
-    ys = (np.arange(height) + 0.5)[:, None]
-    for polygon in polygons:
-        inside = np.zeros((height, width), bool)
-        corners = [(x * width / 1000, y * height / 1000) for x, y in polygon]
-        for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1]):
-            if y1 != y2:
-                inside ^= ((ys >= y1) != (ys >= y2)) & (xs < x1 + (ys - y1) * (x2 - x1) / (y2 - y1))
-            steps = 2 * int(max(abs(x2 - x1), abs(y2 - y1))) + 2
-            columns = np.clip(np.linspace(x1, x2, steps).astype(int), 0, width - 1)
-            rows = np.clip(np.linspace(y1, y2, steps).astype(int), 0, height - 1)
-            covered[rows, columns] = True
-        covered |= inside
-    return covered
-
-
-def even_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) with the odd pixel taken off: planes of colour have half the size."""
-    return width // 2 * 2, height // 2 * 2
 
 
 def as_video(picture: VideoFrame) -> VideoFrame:
@@ -98,8 +54,6 @@ class Masker:
 
     def apply(self, picture: VideoFrame) -> VideoFrame:
         """A masked copy of a picture from `as_video`, which may be a decoder's reference and stays as it is."""
-        from av.video.frame import VideoFrame
-
         planes: NDArray[Any] = picture.to_ndarray()
         flat = planes.reshape(-1)
         luma_end = self._width * self._height
@@ -108,7 +62,6 @@ class Masker:
         flat[luma_end:chroma_end][self._chroma] = _NEUTRAL_CHROMA
         flat[chroma_end:][self._chroma] = _NEUTRAL_CHROMA
         masked = VideoFrame.from_ndarray(planes, format="yuv420p")
-        masked.pts, masked.time_base = picture.pts, picture.time_base
         masked.color_range, masked.colorspace = picture.color_range, picture.colorspace
         return masked
 
@@ -122,9 +75,7 @@ class LumaMaker:
 
     def __init__(self, width: int, height: int, rotation: int) -> None:
         """`width` and `height` are those of the pictures before they are turned by `rotation`."""
-        from av.video.reformatter import VideoReformatter
-
-        self._reformatter: VideoReformatter = VideoReformatter()
+        self._reformatter = VideoReformatter()
         self._width, self._height = luma_size_before_turn(width, height, rotation)
         self._rotation = rotation
 
@@ -137,20 +88,12 @@ class LumaMaker:
         """uint8 (height, width): a view of memory that nothing else uses."""
         grey = self._reformatter.reformat(picture, self._width, self._height, "gray", interpolation="AREA")
         plane = grey.planes[0]
-        whole: NDArray[np.uint8] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        whole: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return turned(whole[: self._height, : self._width], self._rotation)
-
-
-def luma_size_before_turn(width: int, height: int, rotation: int) -> tuple[int, int]:
-    """(width, height) to scale to, so that the turned luma frame is within 320x240."""
-    return turned_size(*luma_size(*turned_size(width, height, rotation)), rotation)
 
 
 def jpeg(picture: VideoFrame, rotation: int) -> bytes:
     """`picture` as a JPEG, turned clockwise by `rotation`. Raises Unavailable when the encoder refuses it."""
-    import av
-    from av.video.frame import VideoFrame
-
     width, height = even_size(picture.width, picture.height)
     full = picture.reformat(width, height, "yuv420p", dst_color_range=_FULL_RANGE)
     if rotation:
@@ -170,8 +113,6 @@ def jpeg(picture: VideoFrame, rotation: int) -> bytes:
 
 def _turned_picture(picture: VideoFrame, rotation: int) -> VideoFrame:
     """A yuv420p picture with even sides, turned clockwise."""
-    from av.video.frame import VideoFrame
-
     width, height = picture.width, picture.height
     flat: NDArray[Any] = picture.to_ndarray().reshape(-1)
     quarter = width * height // 4

@@ -33,7 +33,7 @@ def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = cap
         raise InvalidInput(FLAG, _NOT_YET.format(address))
     if address == "synthetic" or address.startswith("synthetic:"):
         _needs("synthetic")
-        from pinthesky.device.cameras.synthetic import SyntheticCamera
+        from pinthesky.device.cameras.synthetic import SyntheticCamera  # noqa: PLC0415 - needs PyAV
 
         return SyntheticCamera(address)
     return _libav(address)
@@ -53,7 +53,7 @@ def _first_found(devices: Callable[[], list[CaptureDevice]]) -> Camera:
 
 def _libav(address: str) -> Camera:
     _needs("USB cameras, files and streams")
-    from pinthesky.device.cameras.libav import LibavCamera
+    from pinthesky.device.cameras.libav import LibavCamera  # noqa: PLC0415 - needs PyAV
 
     return LibavCamera(address)
 

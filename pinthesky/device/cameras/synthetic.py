@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
+from av.video.frame import VideoFrame
+
 from pinthesky.device.cameras.h264_encoder import H264Encoder
-from pinthesky.device.cameras.pictures import LumaMaker, Masker, jpeg, turned
-from pinthesky.device.cameras.script import FLAG, Action, SyntheticAddress
+from pinthesky.device.cameras.pictures import LumaMaker, Masker, jpeg
+from pinthesky.device.cameras.script import Action, SyntheticAddress
 from pinthesky.device.cameras.still_source import StillSource
-from pinthesky.device.cameras.synthetic_scene import STRIP_GREY, Scene
+from pinthesky.device.cameras.synthetic_scene import Scene
 from pinthesky.device.cameras.timeline import LumaRate
 from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
-from pinthesky.errors import InvalidInput, InvariantBroken
+from pinthesky.errors import InvariantBroken, Unavailable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pinthesky.model.settings import CameraSettings, Polygon
 
 logger = logging.getLogger(__name__)
@@ -53,10 +57,8 @@ class SyntheticCamera(Camera):
         monotonic: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
-        """`monotonic` and `wait` are for tests that bend time. Raises InvalidInput for an address that is wrong."""
+        """`monotonic` and `wait` are for tests that bend time. Raises InvalidInput for a wrong address."""
         self._address = SyntheticAddress.parse(address)
-        if importlib.util.find_spec("av") is None:
-            raise InvalidInput(FLAG, "synthetic needs PyAV to encode its pictures (pip install av)")
         self._monotonic = monotonic
         self._wait = wait
         self._epoch_s = self._address.epoch_s
@@ -65,7 +67,7 @@ class SyntheticCamera(Camera):
         self._painter: Optional[threading.Thread] = None
         self._stop = threading.Event()
         self._released = threading.Event()
-        self._stills = StillSource(monotonic)
+        self._stills: StillSource[VideoFrame] = StillSource(monotonic)
 
     def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
         """See `Camera.open`."""
@@ -103,9 +105,9 @@ class SyntheticCamera(Camera):
 
     def still(self, timeout_s: float) -> bytes:
         """See `Camera.still`."""
-        kit = self._kit
-        picture = self._stills.latest(timeout_s)
-        return jpeg(picture, kit.rotation if kit is not None else 0)
+        if self._kit is None:
+            raise Unavailable("the camera is closed")
+        return jpeg(self._stills.latest(timeout_s), self._kit.rotation)
 
     def request_keyframe(self) -> bool:
         """See `Camera.request_keyframe`."""
@@ -166,32 +168,28 @@ class SyntheticCamera(Camera):
         return None
 
     def _give(self, kit: _Kit, sink: Sink, number: int, *, luma_rate: LumaRate) -> None:
-        from av.video.frame import VideoFrame
-
         time_s = number / kit.framerate
         moment = self._address.script.at(time_s)
         if moment is None:
             return
-        picture = VideoFrame.from_ndarray(kit.scene.picture(number, time_s, moment), format="yuv420p")
-        if kit.masker is not None:
-            picture = kit.masker.apply(picture)
         timestamp_us = number * _US // kit.framerate
+        planes = kit.scene.scenery(number, moment)
+        luma = kit.luma.luma(_masked(kit, planes)) if luma_rate.takes(timestamp_us) else None
+        kit.scene.write_strip(planes, number, time_s)
+        picture = _masked(kit, planes)
         for packet in kit.encoder.encode(picture, timestamp_us):
             sink(packet)
-        self._stills.put(picture)
-        if luma_rate.takes(timestamp_us):
-            luma = kit.luma.luma(picture).copy()
-            unturned = turned(luma, -kit.rotation)
-            # Rows of the luma frame that show any of the strip.
-            unturned[kit.scene.strip_row * unturned.shape[0] // picture.height :] = STRIP_GREY
+        if luma is not None:
             sink(LumaFrame(luma, timestamp_us))
+        self._stills.put(picture)
 
     def _number_now(self, kit: _Kit) -> int:
         return max(0, int(self._now_s() * kit.framerate))
 
     def _now_s(self) -> float:
         """Seconds since the epoch, as fast as the address says."""
-        assert self._epoch_s is not None
+        if self._epoch_s is None:
+            return 0.0
         return (self._monotonic() - self._epoch_s) * self._address.speed
 
     def _wait_until(self, time_s: float) -> bool:
@@ -200,3 +198,8 @@ class SyntheticCamera(Camera):
 
     def _hang(self, until_s: float) -> None:
         self._wait(self._released, max(0.0, (until_s - self._now_s()) / self._address.speed))
+
+
+def _masked(kit: _Kit, planes: NDArray[np.uint8]) -> VideoFrame:
+    picture = VideoFrame.from_ndarray(planes, format="yuv420p")
+    return picture if kit.masker is None else kit.masker.apply(picture)

@@ -27,7 +27,7 @@ STRIP: Polygon = [(0, STRIP_TOP), (1000, STRIP_TOP), (1000, 1000), (0, 1000)]
 NUMBER_BITS = 24
 CRC_BITS = 8
 CELLS = 2 + NUMBER_BITS + CRC_BITS + 2
-STRIP_GREY = 96
+_STRIP_GREY = 96
 
 _WHITE, _BLACK = 235, 16
 _NOISE_PLANES = 7
@@ -93,8 +93,8 @@ class Scene:
             ]
         )
 
-    def picture(self, number: int, time_s: float, moment: Moment) -> NDArray[np.uint8]:
-        """The picture as yuv420p, uint8 (height * 3 / 2, width), in video range."""
+    def scenery(self, number: int, moment: Moment) -> NDArray[np.uint8]:
+        """The picture as yuv420p, uint8 (height * 3 / 2, width), in video range; the strip is still empty."""
         planes = np.empty((self._height * 3 // 2, self._width), np.uint8)
         luma = planes[: self._height]
         luma[:] = self._yards[number % _NOISE_PLANES]
@@ -105,27 +105,12 @@ class Scene:
             self._paint(luma, self._person, moment, floor=self._strip_row - self._height // 20)
         elif moment.action is Action.SPECK:
             self._paint(luma, self._speck, moment, floor=self._height // 3)
-        self._paint_strip(luma, number, time_s)
+        luma[self._strip_row :] = _STRIP_GREY
         return planes
 
-    @property
-    def strip_row(self) -> int:
-        """The strip's first row."""
-        return self._strip_row
-
-    def _paint(self, luma: NDArray[Any], thing: NDArray[Any], moment: Moment, *, floor: int) -> None:
-        height, width = thing.shape
-        progress = moment.elapsed_s / moment.length_s
-        # Part of it is in the picture from the first frame on, to the last.
-        left = round((self._width - width // 2) * progress) - width // 4
-        sway = round(height * 0.02 * np.sin(moment.elapsed_s * 12))
-        top = max(0, floor - height + sway)
-        first, last = max(0, left), min(self._width, left + width)
-        if first < last:
-            luma[top : top + height, first:last] = thing[: self._strip_row - top, first - left : last - left]
-
-    def _paint_strip(self, luma: NDArray[Any], number: int, time_s: float) -> None:
-        luma[self._strip_row :] = STRIP_GREY
+    def write_strip(self, planes: NDArray[np.uint8], number: int, time_s: float) -> None:
+        """Write the time and the number into a picture from `scenery`."""
+        luma = planes[: self._height]
         edges = [cell * self._width // CELLS for cell in range(CELLS + 1)]
         for white, begin, end in zip(cells_of(number), edges, edges[1:]):
             luma[self._bars_row :, begin:end] = _WHITE if white else _BLACK
@@ -137,6 +122,17 @@ class Scene:
         fits = min(glyphs.shape[1], self._width - scale)
         area = luma[row : row + glyphs.shape[0], scale : scale + fits]
         area[glyphs[: area.shape[0], :fits] > 0] = _WHITE
+
+    def _paint(self, luma: NDArray[Any], thing: NDArray[Any], moment: Moment, *, floor: int) -> None:
+        height, width = thing.shape
+        progress = moment.elapsed_s / moment.length_s
+        # Part of it is in the picture from the first frame on, to the last.
+        left = round((self._width - width // 2) * progress) - width // 4
+        sway = round(height * 0.02 * np.sin(moment.elapsed_s * 12))
+        top = max(0, floor - height + sway)
+        first, last = max(0, left), min(self._width, left + width)
+        if first < last:
+            luma[top : top + height, first:last] = thing[: self._strip_row - top, first - left : last - left]
 
 
 def _yard(random: np.random.Generator, width: int, height: int) -> NDArray[Any]:

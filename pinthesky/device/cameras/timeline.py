@@ -6,6 +6,8 @@ from typing import Optional
 
 LUMA_FRAMES_PER_S = 10
 _JUMP_US = 5_000_000
+_JITTER_US = 20_000
+"""A picture this much early is still the one that is due: ten pictures a second that tremble are all taken."""
 
 
 class Timeline:
@@ -16,8 +18,10 @@ class Timeline:
     is replaced by the time that passed between the arrivals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, frame_us: int) -> None:
+        """`frame_us` is the time between two pictures, as far as it is known."""
         self.last_us: Optional[int] = None
+        self._frame_us = frame_us
         self._source_us: Optional[int] = None
         self._arrival_us = 0
 
@@ -26,8 +30,11 @@ class Timeline:
         elapsed_us = arrival_us - self._arrival_us
         if self.last_us is None:
             timestamp_us = arrival_us if source_us is None else source_us
-        elif source_us is None or self._source_us is None:
+        elif source_us is None:
             timestamp_us = self.last_us + elapsed_us
+        elif self._source_us is None:
+            # What came before the source knew its time was read ahead, so it arrived at once.
+            timestamp_us = self.last_us + max(elapsed_us, self._frame_us)
         else:
             step_us = source_us - self._source_us
             follows = step_us > 0 and abs(step_us - elapsed_us) <= _JUMP_US
@@ -50,7 +57,7 @@ class LumaRate:
         if self._due_us is None or timestamp_us > self._due_us + interval_us:
             self._due_us = timestamp_us + interval_us
             return True
-        if timestamp_us < self._due_us:
+        if timestamp_us < self._due_us - _JITTER_US:
             return False
         self._due_us += interval_us
         return True

@@ -18,6 +18,11 @@ VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "manag
 
 # (file, function) -> why everything is caught there. Only loops of threads and edges of processes belong here.
 BROAD_EXCEPTS: dict[tuple[str, str], str] = {
+    ("pinthesky/device/cameras/libav.py", "_read"): "the reader thread: the camera thread is told that it ended",
+    ("pinthesky/device/answer_worker.py", "_run"): "the loop of the answer worker: one answer that fails is one answer",
+    ("pinthesky/device/cameras/scripted.py", "_run"): "the player's thread: the camera thread is told that it ended",
+    ("pinthesky/device/finishing_worker.py", "_finish_one"): "one turn of the finishing worker: the next start retries",
+    ("pinthesky/device/cameras/synthetic.py", "_run"): "the painter thread: the camera thread is told that it ended",
     ("pinthesky/device/permanent_thread.py", "_run"): "an exception out of a permanent thread ends the process",
     ("pinthesky/device/uploader.py", "_run"): "the loop of the upload worker: what fails waits, the next is tried",
 }
@@ -26,7 +31,7 @@ FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
 SILENCED = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma:\s*no cover|nosec)")
 SILENCED_WITH_REASON = re.compile(
     r"#\s*(?:noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|type:\s*ignore\[[\w, -]+\]|pragma:\s*no cover|nosec)"
-    r"\s*(?:[#–—:(-])\s*\w{3,}"
+    r"\s*[#–—:(-].*\w{4,}"
 )
 
 
@@ -38,24 +43,26 @@ def functions_of(source: Source) -> Iterator[ast.FunctionDef | ast.AsyncFunction
 
 
 def docstring_lines(tree: ast.AST) -> int:
-    """Return how many lines the docstrings inside `tree` take."""
-    total = 0
-    for node in ast.walk(tree):
-        if isinstance(node, (*FunctionNode, ast.ClassDef, ast.Module)) and ast.get_docstring(node, clean=False):
-            first = node.body[0]
-            total += (first.end_lineno or first.lineno) - first.lineno + 1
-    return total
+    """Return how many lines the docstrings inside `tree` take, those of attributes included."""
+    return sum(
+        (node.end_lineno or node.lineno) - node.lineno + 1
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
 
 
 def too_long(source: Source) -> list[str]:
-    """Return the functions and the file over their bounds, docstrings not counted."""
+    """Return the functions and the file over their bounds, docstrings not counted.
+
+    A file of tests may be longer: it mirrors one file of the package, and splitting it would hide that.
+    """
     wrong = []
     for function in functions_of(source):
         lines = (function.end_lineno or function.lineno) - function.lineno + 1 - docstring_lines(function)
         if lines > MAX_FUNCTION_LINES:
             wrong.append(source.at(function, f"{function.name} has {lines} lines, {MAX_FUNCTION_LINES} at most"))
     lines = source.text.count("\n") - docstring_lines(source.tree)
-    if lines > MAX_FILE_LINES:
+    if lines > MAX_FILE_LINES and not PurePosixPath(source.path).name.startswith("test_"):
         wrong.append(source.at(source.tree, f"{lines} lines, {MAX_FILE_LINES} at most"))
     return wrong
 
@@ -76,7 +83,7 @@ def vague_name(source: Source) -> list[str]:
     """Return a complaint if the file's name says nothing about what is in it."""
     path = PurePosixPath(source.path)
     words = {word for part in (*path.parts[:-1], path.stem) for word in re.split(r"[_.-]", part.lower())}
-    return [f"{source.path}:1: a module called {sorted(words & VAGUE_NAMES)[0]}"] if words & VAGUE_NAMES else []
+    return [f"{source.path}:1: a module called {min(words & VAGUE_NAMES)}"] if words & VAGUE_NAMES else []
 
 
 def is_broad(handler: ast.expr | None) -> bool:
@@ -90,13 +97,16 @@ def is_broad(handler: ast.expr | None) -> bool:
 
 
 def broad_excepts(source: Source) -> list[tuple[str, int]]:
-    """Return function and line of every place that catches everything, `suppress` included."""
+    """Return function and line of every place that catches everything, `suppress` included.
+
+    A handler that cleans up and ends with a bare `raise` keeps nothing to itself, and is none of these.
+    """
     found = []
 
     def visit(node: ast.AST, function: str) -> None:
         if isinstance(node, FunctionNode):
             function = node.name
-        if isinstance(node, ast.ExceptHandler) and is_broad(node.type):
+        if isinstance(node, ast.ExceptHandler) and is_broad(node.type) and ast.unparse(node.body[-1]) != "raise":
             found.append((function, node.lineno))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("suppress", "contextlib.suppress"):
             found.extend((function, node.lineno) for argument in node.args if is_broad(argument))
@@ -119,9 +129,7 @@ def unlisted_broad_excepts(source: Source) -> list[str]:
 def silenced_without_reason(source: Source) -> list[str]:
     """Return the comments that silence a check without naming it and saying why on the same line."""
     comments = (
-        token
-        for token in tokenize.generate_tokens(io.StringIO(source.text).readline)
-        if token.type == tokenize.COMMENT
+        token for token in tokenize.generate_tokens(io.StringIO(source.text).readline) if token.type == tokenize.COMMENT
     )
     return [
         f"{source.path}:{token.start[0]}: {token.string}: name the check and say why, `# noqa: S603 - because …`"
@@ -136,12 +144,17 @@ def called_name(call: ast.Call) -> str:
 
 
 def fixed_sleeps(source: Source) -> list[str]:
-    """Return the sleeps of a fixed time: a test waits for what it expects, with a deadline."""
+    """Return the sleeps of a fixed time: a test waits for what it expects, with a deadline.
+
+    The pause of a `while` loop, which looks again after it, is none.
+    """
+    pauses = {node for loop in ast.walk(source.tree) if isinstance(loop, ast.While) for node in ast.walk(loop)}
     return [
         source.at(node, "sleeps a fixed time; wait for the thing itself, with a deadline")
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Call)
         and called_name(node) == "sleep"
+        and node not in pauses
         and node.args
         and not any(isinstance(inner, (ast.Name, ast.Attribute)) for inner in ast.walk(node.args[0]))
     ]

@@ -34,22 +34,24 @@ class Source:
         return f"{self.path}:{getattr(node, 'lineno', 1)}: {message}"
 
 
-@functools.lru_cache(maxsize=1)
-def project_files() -> tuple[Source, ...]:
-    """Every text file that git has or would take."""
+def project_names() -> list[str]:
+    """Return the paths of all files that git has or would take, and that are there."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         check=True,
     ).stdout
+    return sorted({name for name in listing.decode().split("\0") if name and (ROOT / name).is_file()})
+
+
+@functools.lru_cache(maxsize=1)
+def project_files() -> tuple[Source, ...]:
+    """Return every text file of the project."""
     sources = []
-    for name in sorted(set(listing.decode().split("\0"))):
-        path = ROOT / name
-        if not name or not path.is_file():
-            continue
+    for name in project_names():
         try:
-            sources.append(Source(name, path.read_text(encoding="utf-8")))
+            sources.append(Source(name, (ROOT / name).read_text(encoding="utf-8")))
         except UnicodeDecodeError:
             continue  # a video or a picture
     return tuple(sources)

@@ -20,7 +20,7 @@ HOSTS = tuple(
         ("proxy", "golang", "org"),
     )
 )
-OPTIONS = re.compile("--" + "(?:extra-)?index-url|\"" + "resolved\":\\s*\"http")
+OPTIONS = re.compile("--" + '(?:extra-)?index-url|"' + 'resolved":\\s*"http')
 MACHINE_PATHS = re.compile(r"(?<![\w.$}/-])/(?:work|root|opt/pypi[\w-]*)/")
 INSTALL = re.compile(r"\b(?:pip[\d.]*|pipx|uv|uvx|poetry)\s+(?:pip\s+|tool\s+)?(?:install|download|add|run)\b.*")
 BARE_NAME = re.compile(r"(?<![\w./-])pinthesky(?:\[[^\]]*\])?(?![\w./\[*-])")
