@@ -8,7 +8,7 @@ from tools import settings_reference
 
 def test_the_page_on_settings_is_made_from_the_settings():
     made = settings_reference.page()
-    assert settings_reference.PAGE.read_text(encoding="utf-8") == made, "run tools/settings_reference.py"
+    assert settings_reference.PAGE.read_text(encoding="utf-8") == made, "run python -m tools.settings_reference"
 
 
 def test_the_page_holds_every_field():

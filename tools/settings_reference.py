@@ -1,4 +1,4 @@
-"""Writes `docs/reference/settings.md` from `pinthesky/model/settings.py`: `python tools/settings_reference.py`.
+"""Writes `docs/reference/settings.md` from `pinthesky/model/settings.py`: `python -m tools.settings_reference`.
 
 With `--check` nothing is written, and the exit status is 1 if the page is not what it should be.
 """
@@ -15,20 +15,16 @@ from typing import Any
 
 import msgspec
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from pinthesky.device import allowed_destinations
+from pinthesky.device.flags import SETTING_FLAGS, SWITCHES
+from pinthesky.model import settings
+from pinthesky.model.shadow import DESIRED_MAX, STATE_MAX
 
-from pinthesky.device import allowed_destinations  # noqa: E402 - the checkout comes before what may be installed
-from pinthesky.device.flags import SETTING_FLAGS, SWITCHES  # noqa: E402
-from pinthesky.model import settings  # noqa: E402
-from pinthesky.model.shadow import DESIRED_MAX, STATE_MAX  # noqa: E402
-
-PAGE = ROOT / "docs" / "reference" / "settings.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
 HEAD = f"""# Settings
 
-Made from `pinthesky/model/settings.py` by `tools/settings_reference.py`; a test holds the two equal.
+Made from `pinthesky/model/settings.py` by `python -m tools.settings_reference`; a test holds the two equal.
 
 These are the sections of the named shadow `pinthesky` and their fields. Flags take their bounds from the same place.
 What is in force is the installation (flags and environment), overlaid section by section with what the shadow desires.

@@ -276,6 +276,9 @@ class CameraThread(PermanentThread):
         if not pending.outcome.set_running_or_notify_cancel():
             return
         before, settings = self._settings, pending.settings
+        if settings == before:
+            pending.outcome.set_result(None)
+            return
         self._settings = settings
         self._retry_at_s = min(self._retry_at_s, self._monotonic())
         reopen = self._description is not None and _picture(before) != _picture(settings)

@@ -21,7 +21,7 @@ from pinthesky.aws.credentials import CredentialsEndpoint, region_of
 from pinthesky.aws.log_store import CloudWatchLogStore
 from pinthesky.aws.object_store import S3ObjectStore
 from pinthesky.aws.session import AwsSession
-from pinthesky.device import flags
+from pinthesky.device import durable_files, flags
 from pinthesky.device.allowed_destinations import AllowedDestinations
 from pinthesky.device.answer_worker import AnswerWorker
 from pinthesky.device.camera_thread import CameraThread, Duty
@@ -33,21 +33,19 @@ from pinthesky.device.command_handlers import CommandHandlers
 from pinthesky.device.destination import Destination
 from pinthesky.device.event_output import EventOutput
 from pinthesky.device.event_reporter import Asker, EventReporter
-from pinthesky.device.event_thread import QUEUE_MAX, EventThread
+from pinthesky.device.event_thread import EventThread
 from pinthesky.device.finishing_worker import FinishingWorker
-from pinthesky.device.health_reporter import DaemonFacts, HealthReporter
 from pinthesky.device.inotify_thread import INotifyThread
+from pinthesky.device.intake import Intake
 from pinthesky.device.internal_events import (
-    CommandArrived,
-    EventForCloud,
     FootageFinished,
     ItemStored,
-    ShadowArrived,
     SpoolPressed,
 )
 from pinthesky.device.motion_activity import ActivityLog
 from pinthesky.device.operating_mode import watching
-from pinthesky.device.ports import Camera
+from pinthesky.device.ports import Camera, Clock
+from pinthesky.device.self_report import Parts, SelfReport
 from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
 from pinthesky.device.state_folder import StateFolder
@@ -57,7 +55,6 @@ from pinthesky.device.timekeeping import SystemClock, TimeKeeper
 from pinthesky.device.uploader import Uploader
 from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
 from pinthesky.model import events
-from pinthesky.model.commands import Command
 from pinthesky.model.identifiers import EventId
 from pinthesky.model.recording import Item, Moment
 from pinthesky.model.settings import DeviceSettings, StorageSettings
@@ -72,12 +69,16 @@ EXIT_CONFIGURATION = 2
 _SPOOL_RETRY_S = 5.0
 _THUMBNAIL_TIMEOUT_S = 2.0
 _TICK_S = 5.0
+_LAST_EVENTS_S = 3.0
 
 
 class Daemon:
     """All parts of one daemon. Raises InvalidInput from the constructor for what the owner has to mend."""
 
-    def __init__(self, options: flags.Options, *, camera: Optional[Camera] = None) -> None:
+    def __init__(
+        self, options: flags.Options, *, camera: Optional[Camera] = None, clock: Optional[Clock] = None
+    ) -> None:
+        """`camera` and `clock` take the place of what the options and the machine give."""
         self.options = options
         self.exit_code = 0
         self.late: list[str] = []
@@ -86,7 +87,7 @@ class Daemon:
         self._ended = threading.Event()
         self._state = StateFolder(options.state_dir)
         state = options.state_dir
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._time = TimeKeeper(self._clock, state / "time.json")
         self._session = _session_of(options, self._clock)
         self._allowed = AllowedDestinations(options.settings, options.allow_destinations)
@@ -167,14 +168,17 @@ class Daemon:
             uploading=lambda: self._uploader.status().destination is not None,
             spool_totals=self._spool.totals,
         )
-        self._health = HealthReporter(
-            self._time,
-            self._facts,
-            self._reconciler.effective.health,
+        self._intake = Intake(self._events)
+        self._health = SelfReport(
+            Parts(self._camera, self._spool, self._uploader, self._output, self._reporter),
+            thing_name=options.thing_name,
+            time_keeper=self._time,
+            settings=self._reconciler.effective.health,
             version=__version__,
             disk=options.spool_dir,
+            post=self._events.post,
+            commands_rejected=lambda: self._intake.rejected,
         )
-        self._rejected_commands = 0
         self._time_is_known = self._time.trusted
 
     def _make_inputs(self) -> None:
@@ -194,16 +198,16 @@ class Daemon:
             thing_name=options.thing_name,
             post=self._events.post,
             now=self._time.now,
-            health=self._report_health,
-            configuration=lambda: self._applier.settings.as_document(),
+            health=self._health.send,
+            configuration=lambda: self._applier.settings.as_document(),  # noqa: PLW0108 - settings are replaced
         )
         self._inotify = INotifyThread(
             event_input=options.event_input,
             configure_output=options.configure_output,
             state=options.state_dir / "commands.json",
-            on_command=self._command_arrived,
-            on_rejected=self._command_rejected,
-            on_shadow=self._shadow_arrived,
+            on_command=self._intake.command,
+            on_rejected=self._intake.refused,
+            on_shadow=self._intake.shadow,
             on_crash=self._crashed,
         )
         self._threads = (self._camera, self._events, self._inotify)
@@ -223,7 +227,7 @@ class Daemon:
         queue.subscribe(FootageFinished, lambda _: self._ended.set())
         queue.subscribe(ItemStored, self._count_upload)
         queue.add_timer(self._output.due_in, self._output.flush)
-        queue.add_timer(self._health.due_in, lambda: self._report_health(Asker(None, None)))
+        queue.add_timer(self._health.due_in, lambda: self._health.send(Asker(None, None)))
         queue.add_timer(self._activity.due_in, self._report_activity)
         queue.add_periodic(_TICK_S, self._look_at_clock)
         if self._watchdog.every_s is not None:
@@ -236,14 +240,20 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ended.set())
         try:
-            if self._open_spool():
-                self._start()
+            if self.start():
                 self._ended.wait()
         finally:
-            self._stop()
+            self.stop()
         if self._wrong_input is not None:
             raise self._wrong_input
         return self.exit_code
+
+    def start(self) -> bool:
+        """Take the spool, for which it waits if it must, and begin. False when the end was asked for meanwhile."""
+        if not self._open_spool():
+            return False
+        self._start()
+        return True
 
     def _open_spool(self) -> bool:
         """Take the spool; a full or failing disk is waited for. False when the end was asked for meanwhile."""
@@ -251,18 +261,28 @@ class Daemon:
         while not self._ended.is_set():
             try:
                 self._spool.open()
-                self._output.prepare()
-                self._reconciler.prepare()
+                self._prepare_files()
             except Unavailable as error:
                 if not refused:
                     logger.error("%s; trying again until it can be used", error)
                 refused = True
                 self._ended.wait(_SPOOL_RETRY_S)
-            except OSError as error:
-                raise InvalidInput("--event-output", f"cannot write {error.filename}: {error.strerror}") from error
             else:
                 return True
         return False
+
+    def _prepare_files(self) -> None:
+        """Make what the device client expects to find."""
+        for flag, prepare in (
+            ("--event-output", self._output.prepare),
+            ("--configure-input", self._reconciler.prepare),
+        ):
+            try:
+                prepare()
+            except OSError as error:
+                if durable_files.may_pass(error):
+                    raise durable_files.disk_unavailable(f"cannot write the file of {flag}", error) from error
+                raise InvalidInput(flag, f"cannot write {error.filename}: {error.strerror}") from error
 
     def _start(self) -> None:
         for name in self.options.ignored:
@@ -277,7 +297,8 @@ class Daemon:
         self._notifier.ready()
         logger.info("pinthesky %s watches as %s", __version__, self.options.thing_name)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Close what is open and end every part, within STOP_DEADLINE_S. `late` names those that did not end."""
         deadline = time.monotonic() + STOP_DEADLINE_S
 
         def left_s(share: float) -> float:
@@ -294,14 +315,22 @@ class Daemon:
         if not self._events.join(left_s(5.0)):
             late.append(self._events.name)
         else:
-            self._output.flush()
+            self._write_last_events(deadline)
         if not self._answers.stop(left_s(2.0)):
             late.append("answers")
         self._shipper.stop(left_s(3.0))
+        self._reconciler.abandon()
         self._time.save()
         self._spool.close()
         self._state.close()
         self.late = late
+
+    def _write_last_events(self, deadline: float) -> None:
+        """The client needs its time to read each write, and the stop has its own deadline."""
+        latest = min(deadline, time.monotonic() + _LAST_EVENTS_S)
+        while (due_in_s := self._output.due_in()) is not None and time.monotonic() + due_in_s < latest:
+            time.sleep(due_in_s)
+            self._output.flush()
 
     def _crashed(self, _name: str, error: BaseException) -> None:
         if isinstance(error.__cause__, InvalidInput):
@@ -384,33 +413,6 @@ class Daemon:
         if self._metrics.enabled:
             self._metrics.write("FileType", stored.item.kind, {"UploadProcessed": 1, "Size": stored.item.size})
 
-    def _command_arrived(self, command: Command) -> None:
-        # Half of the queue is kept free for what the daemon has to tell itself.
-        if self._events.backlog > QUEUE_MAX // 2:
-            self._rejected_commands += 1
-            logger.warning("Too many commands wait; one is refused")
-            return
-        self._events.post(CommandArrived(command))
-
-    def _shadow_arrived(self, document: bytes) -> None:
-        self._events.post(ShadowArrived(document))
-
-    def _command_rejected(self, _: object) -> None:
-        self._rejected_commands += 1
-
-    def _report_health(self, asker: Asker) -> None:
-        report = self._health.report().as_document()
-        self._events.post(
-            EventForCloud(
-                events.HealthEnd(
-                    thing_name=self.options.thing_name,
-                    capture_id=asker.capture_id,
-                    connection=asker.connection,
-                    report=report,
-                )
-            )
-        )
-
     def _report_activity(self) -> None:
         activity = self._activity.collect()
         if activity is not None:
@@ -422,37 +424,8 @@ class Daemon:
         except OSError:
             return False
 
-    def _facts(self) -> DaemonFacts:
-        files, size = self._spool.totals()
-        recorder, uploads = self._camera.recorder, self._uploader.status()
-        description = self._camera.description
-        return DaemonFacts(
-            recording=recorder.recording,
-            motion_captured=self._reporter.motion_events,
-            spool_files=files,
-            spool_bytes=size,
-            camera_model=None if description is None else description.model,
-            frame_age_s=self._camera.frame_age_s,
-            preroll_shortfall_s=recorder.pre_roll_shortfall_s,
-            upload_state=_upload_state(uploads),
-            upload_error=uploads.last_error,
-            commands_rejected=self._rejected_commands,
-            events_dropped=self._output.dropped,
-            items_lost=self._spool.dropped_files,
-        )
 
-
-def _upload_state(uploads: Any) -> Any:
-    if uploads.destination is None:
-        return "off"
-    if not uploads.available:
-        return "failing"
-    if uploads.refused:
-        return "refused"
-    return "waiting" if uploads.waiting else "ok"
-
-
-def _session_of(options: flags.Options, clock: SystemClock) -> AwsSession:
+def _session_of(options: flags.Options, clock: Clock) -> AwsSession:
     """The way to the cloud; nothing is loaded for it before its first use."""
     credentials = None
     cloud = options.cloud_connection
@@ -491,6 +464,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except InvalidInput as error:
         sys.stderr.write(f"pinthesky: {error}\n")
         code = EXIT_CONFIGURATION
+    except PinTheSkyError as error:
+        sys.stderr.write(f"pinthesky: {error}\n")
+        code = 1
     if daemon is not None and daemon.late:
         logger.critical("These threads do not end: %s", ", ".join(daemon.late))
         logging.shutdown()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Annotated, Callable, Optional
 
 import msgspec
 from msgspec import Meta, Struct
 
+from pinthesky.device.durable_files import replace_file
 from pinthesky.errors import InvalidInput
 from pinthesky.model.identifiers import BucketName, KeyPrefix
 
@@ -115,13 +115,8 @@ class DestinationKeeper:
         self._probe_at = 0.0
 
     def _save(self) -> None:
-        temporary = self._state_file.with_name(self._state_file.name + ".new")
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(self._proven))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._state_file)
+            replace_file(self._state_file, msgspec.json.encode(self._proven))
         except OSError as error:
             if not self._save_failed:
                 logger.warning("Cannot remember the proven destination in %s: %s", self._state_file, error.strerror)

@@ -9,11 +9,17 @@ All of them raise OSError.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pinthesky.errors import Unavailable
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether the disk is at fault (full, over quota, failing), and not the path that was given."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def disk_unavailable(doing: str, error: OSError) -> Unavailable:

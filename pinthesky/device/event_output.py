@@ -21,6 +21,8 @@ from pinthesky.model.identifiers import ThingName
 logger = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 0.6
+MOTION_STANDS_S = 1.5
+"""How long the start of motion stays in the file before anything less urgent: a busy client reads it late."""
 WRITE_RETRY_S = 5.0
 WAITING_MAX = 1000
 WAITING_BYTES_MAX = 1_000_000
@@ -54,7 +56,7 @@ class EventOutput:
         self._others: deque[bytes] = deque()
         self._others_bytes = 0
         self._health: Optional[bytes] = None
-        self._not_before_s = float("-inf")
+        self._not_before_s = self._others_not_before_s = float("-inf")
         self._failing = False
         self._dropping = False
         self.dropped = 0
@@ -102,7 +104,8 @@ class EventOutput:
         """Seconds until `flush` has something to do: 0 for now, None while nothing waits."""
         if not self.waiting:
             return None
-        return max(0.0, self._not_before_s - self._clock.monotonic())
+        not_before_s = self._not_before_s if self._motion else max(self._not_before_s, self._others_not_before_s)
+        return max(0.0, not_before_s - self._clock.monotonic())
 
     def flush(self) -> bool:
         """Write what is due, if anything. Returns whether something was written.
@@ -118,6 +121,8 @@ class EventOutput:
             payload, count = _payload([*self._others, *([] if self._health is None else [self._health])])
         if not self._write(payload):
             return False
+        if self._motion:
+            self._others_not_before_s = self._not_before_s + MOTION_STANDS_S - WRITE_INTERVAL_S
         for _ in range(count):
             if self._motion:
                 self._motion.popleft()

@@ -98,6 +98,8 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        # It may quote anything that was given, and what is said is one line.
+        message = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
         found = re.match(r"argument (--[a-z0-9-]+): (.*)", message)
         if found is not None:
             raise InvalidInput(found.group(1), found.group(2))

@@ -79,8 +79,7 @@ class INotifyThread(PermanentThread):
 
     def step(self) -> None:
         """Wait for a change or for the time of the next look, and hand on what is there."""
-        dues = [due for due in (self._tail.expires_in(), self._shadow.retry_in()) if due is not None]
-        changed = self._watch.wait(0.0 if self._tail.more else min(dues, default=None))
+        changed = self._watch.wait(self._due_in())
         self._attempt(self._event_input, self._read_commands)
         self._attempt(self._configure_output, lambda: self._read_shadow(forced=self._configure_output in changed))
 
@@ -88,6 +87,15 @@ class INotifyThread(PermanentThread):
         """Give the files back."""
         self._tail.close()
         self._watch.close()
+
+    def _due_in(self) -> Optional[float]:
+        """Seconds until a file is worth a look without a sign; one that cannot be read waits for the next recheck."""
+        dues: list[Optional[float]] = []
+        if self._event_input not in self._unreadable:
+            dues.append(0.0 if self._tail.more else self._tail.expires_in())
+        if self._configure_output not in self._unreadable:
+            dues.append(self._shadow.retry_in())
+        return min((due for due in dues if due is not None), default=None)
 
     def _read_commands(self) -> None:
         for found in self._tail.read():
@@ -109,7 +117,6 @@ class INotifyThread(PermanentThread):
             if path not in self._unreadable:
                 self._unreadable.add(path)
                 logger.warning("Cannot read %s: %s", path, error.strerror or error)
-            self._tail.more = False
         else:
             if path in self._unreadable:
                 self._unreadable.remove(path)

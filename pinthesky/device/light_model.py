@@ -23,8 +23,6 @@ BLOCK = 8
 
 Polygon = Sequence[tuple[int, int]]
 
-_EVEN_BYTES = np.uint64(0x00FF00FF00FF00FF)
-_BYTE = np.uint64(8)
 _ADD_LANES = np.uint64(0x0001000100010001)
 _TOP_LANE = np.uint64(48)
 
@@ -32,21 +30,18 @@ _TOP_LANE = np.uint64(48)
 class BlockGrid:
     """Means of 8x8 blocks of a uint8 plane; blocks cut by the right or lower edge are means over what is there.
 
-    Eight pixels are added at a time as four 16-bit lanes of a 64-bit word: a lane holds 2 x 8 pixels (at most 4080), a
-    word's four lanes together at most 16320, so nothing can wrap.
+    Columns of eight pixels are summed into uint16 (at most 2040); then four such columns at a time, as the lanes of a
+    64-bit word (two words of a block together hold at most 4080 a lane, a block at most 16320): nothing can wrap.
     """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.rows, self.columns = -(-height // BLOCK), -(-width // BLOCK)
         self._padded = np.zeros((self.rows * BLOCK, self.columns * BLOCK), np.uint8)
-        self._pixels = self._padded[:height, :width]
-        self._words: NDArray[np.uint64] = self._padded.view(np.uint64)
-        self._odd = np.empty_like(self._words)
-        self._pairs = np.empty_like(self._words)
-        self._halves = self._pairs.reshape(self.rows, 2, BLOCK // 2, self.columns)
-        self._fours = np.empty((self.rows, BLOCK // 2, self.columns), np.uint64)
-        self._twos = np.empty((self.rows, BLOCK // 4, self.columns), np.uint64)
+        self._whole = self._padded.shape == (height, width)
+        self._columns = np.empty((self.rows, self.columns * BLOCK), np.uint16)
+        words: NDArray[np.uint64] = self._columns.view(np.uint64)
+        self._left, self._right = words[:, ::2], words[:, 1::2]
         self._sums = np.empty((self.rows, self.columns), np.uint64)
         tall = np.full(self.rows, BLOCK)
         tall[-1] = height - (self.rows - 1) * BLOCK
@@ -63,18 +58,14 @@ class BlockGrid:
             raise InvalidInput(
                 "luma", f"must be uint8 ({self.height}, {self.width} or wider), not {luma.dtype} {tuple(luma.shape)}"
             )
-        if luma.shape == self._padded.shape and luma.flags.c_contiguous:
-            words = luma.view(np.uint64)
+        if self._whole:
+            pixels = luma[:, : self.width]
         else:
-            np.copyto(self._pixels, luma[:, : self.width])
-            words = self._words
-        np.right_shift(words, _BYTE, out=self._odd)
-        np.bitwise_and(self._odd, _EVEN_BYTES, out=self._odd)
-        np.bitwise_and(words, _EVEN_BYTES, out=self._pairs)
-        np.add(self._pairs, self._odd, out=self._pairs)
-        np.add(self._halves[:, 0], self._halves[:, 1], out=self._fours)
-        np.add(self._fours[:, :2], self._fours[:, 2:], out=self._twos)
-        np.add(self._twos[:, 0], self._twos[:, 1], out=self._sums)
+            pixels = self._padded
+            np.copyto(pixels[: self.height, : self.width], luma[:, : self.width])
+        by_block = pixels.reshape(self.rows, BLOCK, self.columns * BLOCK)
+        np.add.reduce(by_block, axis=1, dtype=np.uint16, out=self._columns)
+        np.add(self._left, self._right, out=self._sums)
         np.multiply(self._sums, _ADD_LANES, out=self._sums)
         np.right_shift(self._sums, _TOP_LANE, out=self._sums)
         np.multiply(self._sums, self._per_pixel, out=out, casting="unsafe")
@@ -207,7 +198,7 @@ class LightModel:
     """Grey levels by which a block must miss its expected value before light is asked again."""
     FRESH_SHARE = 0.02
     """Share of blocks that must change at once, away from motion, before more than gain and offset is tried."""
-    FRESH_SHARE_IN_MOTION = 0.08
+    FRESH_SHARE_IN_MOTION = 0.04
     """The same while somebody moves, who also changes many blocks at once."""
     UNEXPLAINED_SHARE = 0.12
     """Above this share of unexplained blocks the change was not light: a person near the camera is mostly interior,

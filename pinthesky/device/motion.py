@@ -94,20 +94,23 @@ class LumaMotion:
     The score is below 1 while evidence is too thin; from there on it is a tenth of the changed blocks (of 1200, the
     number in a 320x240 picture), but at least 1; all of it divided by ``sensitivity / 10``.
 
-    One frame costs about 0.1 ms at 320x240 on a desktop core and no memory; `docs/reference/motion.md` has the scale of
-    ``sensitivity`` and what is not seen.
+    `docs/reference/motion.md` has the scale of ``sensitivity`` and what is not seen; `benchmarks/motion_cost.py` prints
+    what a frame costs. Not for use by several threads at once.
     """
 
     LEARNING_S = 1.0
     """After a start nothing is reported for so long."""
     STALL_S = 4.0
     """A longer gap between frames, or a step back in time, begins a new scene."""
-    TICK_S = 0.19
-    SET_S = 0.39
+    TICK_S, SET_S = 0.19, 0.39
+    """How often, at most, blocks are learned and thresholds set; not on every frame, to save CPU."""
     FLOOR = 7.0
-    PLENTY = 8.0
-    LITTLE = 1.5
+    """Grey levels a block's mean must change by at least, however quiet it is."""
+    PLENTY, LITTLE = 8.0, 1.5
+    """Evidence that counts at once, and in two frames in a row: multiples of the threshold, at most 3 a block, summed
+    over 3x3 blocks."""
     STAYS_ACTIVE_S = 1.0
+    """Around evidence the scene is not learned for so long."""
 
     def __init__(
         self,
@@ -213,7 +216,8 @@ class LumaMotion:
 
     def _weigh(self, changed: int, timestamp_s: float, elapsed_s: float) -> float:
         """The score before sensitivity."""
-        settle = min(1.0, elapsed_s / 8.0)
+        age_s = timestamp_s - (self._started_s or 0.0)
+        settle = min(1.0, elapsed_s / min(8.0, max(1.0, age_s)))
         if not changed:
             if not self._thin:
                 self._evidence_before[...] = 0.0
@@ -264,7 +268,7 @@ class LumaMotion:
         still = np.greater(resting, self._front, out=self._live)
         # Peaks are learned where nothing moves, and where something comes and goes all the time.
         np.minimum(light.size, 80.0 if learning else 30.0, out=spare)
-        known = np.logical_or(resting, self._visits > 4.5) if self._visited else resting
+        known = np.logical_or(still, self._visits > 4.5) if self._visited else still
         np.maximum(self._peak, spare, out=self._peak, where=self._everywhere if learning else known)
         # Noise: the mean difference, as the deviation of a normal distribution, a quarter more.
         pace = min(1.0, elapsed_s / (0.5 if learning else 3.0))
@@ -311,7 +315,8 @@ class LumaMotion:
         self._peak *= np.float32(math.exp(-elapsed_s / 60.0))
         self._visits *= np.float32(math.exp(-elapsed_s / 40.0))
         self._visited = float(self._visits.max()) > 4.5
-        self._twitch = max(0.0, 10 * (float(np.minimum(self._visits, 3.0).mean()) / 3 - 0.3))
+        restless = float(np.minimum(self._visits, 3.0, out=self._ratio).sum()) / (3 * self._ratio.size)
+        self._twitch = max(0.0, 10 * (restless - 0.3))
         noise = np.multiply(self._noise, np.float32(6.0), out=self._ratio)
         np.maximum(noise, self.FLOOR, out=self._least)
         np.multiply(self._least, np.float32(3.0), out=self._thrice_least)
@@ -339,7 +344,11 @@ class VectorMotion:
     def __init__(self, *, sensitivity: int = DEFAULT_SENSITIVITY) -> None:
         self._sensitivity = _checked_sensitivity(sensitivity)
 
-    def update(self, vectors: NDArray[Any], timestamp_s: float) -> MotionScore:  # noqa: ARG002 - one call for both judges
+    def update(
+        self,
+        vectors: NDArray[Any],
+        timestamp_s: float,  # noqa: ARG002 - one call for both judges
+    ) -> MotionScore:
         """Judge one frame of vectors: a structured array (rows, columns) with signed ``x`` and ``y``, or the last axis.
 
         The score is the number of fast macroblocks over the least number that is reported.
@@ -420,7 +429,9 @@ class MotionGate:
 
     def _moved(self, elapsed_s: float) -> GateChange:
         now_s = self._now_s or 0.0
-        interrupted = elapsed_s > self.LEAP_S or (self._was_quiet and now_s - self._moved_at_s >= self._hold_s - self.SAME_S)
+        interrupted = elapsed_s > self.LEAP_S or (
+            self._was_quiet and now_s - self._moved_at_s >= self._hold_s - self.SAME_S
+        )
         if self._moving_since_s is None or interrupted:
             self._moving_since_s = now_s
         self._moved_at_s, self._was_quiet = now_s, False

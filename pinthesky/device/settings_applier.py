@@ -114,13 +114,19 @@ class SettingsApplier:
         self._post(SettingsConcluded(change, refusal))
 
     def _camera_concluded(self, concluded: SettingsConcluded) -> None:
+        if concluded.change is not self._newest:
+            # The camera was done with it just as a later document came, which is what will be concluded.
+            return
         refused = () if concluded.camera_refusal is None else concluded.change.changed & _CAMERA_SECTIONS
         self._conclude(concluded.change, dict.fromkeys(sorted(refused), concluded.camera_refusal or ""))
 
     def _conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> None:
         outcome = self._reconciler.conclude(change, failed)
-        if failed and change is self._newest:
-            self._bring(self._reconciler.effective)
+        if failed:
+            settings = self._reconciler.effective
+            self._bring(settings)
+            # It went back to what it ran with before, which may be of a change whose place this one took.
+            self._camera.reconfigure(settings.camera, settings.motion)
         self._post(
             EventForCloud(
                 SettingsApplied(

@@ -123,8 +123,8 @@ class ShadowReconciler:
         settings = self._overlaid({**accepted, **kept})
         changed = self._differing(settings, self.effective)
         if self._open is not None:
-            # Any part of that change may have been applied already.
-            changed |= self._differing(settings, self._open.settings)
+            # Any part of that change, and of those whose place it took, may have been applied already.
+            changed |= self._open.changed | self._differing(settings, self._open.settings)
         self._open = SettingsChange(mark, settings, changed, accepted, _rejections(refused), kept)
         if changed:
             self._note_attempt(mark)
@@ -133,9 +133,9 @@ class ShadowReconciler:
     def conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> Conclusion:
         """Take note that `change` is in force but for the sections of `failed` (to the reason), and report that.
 
-        A failed section stays as it was; it is tried once more after a restart. A change whose place a later one took
-        is concluded if it was applied all the same, and before the later one. The disk may refuse both files: that is
-        logged, and the settings are in force.
+        `change` is the newest that was considered: one whose place a later one took is never concluded. A failed
+        section stays as it was; it is tried once more after a restart. The disk may refuse both files: that is logged,
+        and the settings are in force.
         """
         rejected = {**change.rejected, **failed}
         overrides = {name: dict(fields) for name, fields in {**change.accepted, **change.kept}.items()}
@@ -147,13 +147,19 @@ class ShadowReconciler:
         self.effective = self._overlaid(overrides)
         self._state = _State(change.fingerprint, overrides, applied, rejected)
         self._handled = change.fingerprint
-        if self._open is not None and self._open.fingerprint == change.fingerprint:
-            self._open = None
+        self._open = None
         self._save()
         for field, reason in rejected.items():
             logger.warning("Settings not taken over: %s %s", field, reason)
         self.report()
         return Conclusion(change.fingerprint, applied, rejected)
+
+    def abandon(self) -> None:
+        """Forget the change that is being applied, at an orderly end: not that change has ended the process."""
+        if self._open is not None:
+            self._open = None
+            self._state = msgspec.structs.replace(self._state, attempted=None, attempts=0)
+            self._save()
 
     def prepare(self) -> None:
         """Make the report file if it is missing, as the device client demands. Raises OSError."""

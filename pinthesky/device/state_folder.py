@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from pathlib import Path
@@ -12,7 +11,6 @@ from pinthesky.device import durable_files
 from pinthesky.errors import InvalidInput
 
 FLAG = "--state-dir"
-_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 class StateFolder:
@@ -31,7 +29,7 @@ class StateFolder:
             raise InvalidInput(FLAG, f"{path} is in use by another daemon") from error
         except OSError as error:
             self.close()
-            if error.errno in _MAY_PASS:
+            if durable_files.may_pass(error):
                 raise durable_files.disk_unavailable(f"cannot use {path}", error) from error
             raise InvalidInput(FLAG, f"cannot use {path} ({error.strerror})") from error
 

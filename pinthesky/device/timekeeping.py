@@ -23,7 +23,7 @@ from typing import Annotated, NamedTuple, Optional
 import msgspec
 from msgspec import Meta, Struct
 
-from pinthesky.device import durable_files
+from pinthesky.device.durable_files import replace_file
 from pinthesky.device.ports import Clock
 from pinthesky.model.recording import Moment
 
@@ -289,7 +289,7 @@ class TimeKeeper:
             self._saved_at = moment.monotonic_s
             self._saved_anchor = self._boot.anchor_s
         try:
-            _replace(self._state_file, content)
+            replace_file(self._state_file, content)
         except OSError as error:
             if not self._save_failed:
                 logger.warning("Cannot save the time to %s: %s", self._state_file, error.strerror)
@@ -317,13 +317,6 @@ def _load(state_file: Path) -> _Memory:
     with contextlib.suppress(OSError):
         written_s = state_file.stat().st_mtime
     return _Memory(seen_s=min(max(written_s, EARLIEST_S), LATEST_S), boots=[])
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    durable_files.remove(temporary)
-    durable_files.write_new(temporary, content)
-    durable_files.move(temporary, path)
 
 
 def _utc(wall_s: float) -> str:

@@ -70,7 +70,7 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         if width % 2 or height % 2 or not (32 <= width <= 4096 and 32 <= height <= 3072):
             raise InvalidInput("resolution", f"must be WxH, both even, 32x32 to 4096x3072, got {self.resolution}")
         hours = self.window_hours
-        if hours is not None and (not all(0 <= hour <= 24 for hour in hours) or hours[0] % 24 == hours[1] % 24):
+        if hours is not None and not _is_window(*hours):
             raise InvalidInput(
                 "recording_window", f"must be HH-HH, hours 0 to 24 that differ, got {self.recording_window}"
             )
@@ -78,6 +78,11 @@ class CameraSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise InvalidInput(
                 "encoding_level", f"must be one of {', '.join(ENCODING_LEVELS)}, got {self.encoding_level}"
             )
+
+
+def _is_window(first: int, end: int) -> bool:
+    """Whether these hours can be read in one way only."""
+    return 0 <= first <= 24 and 0 <= end <= 24 and (first % 24 != end % 24 or (first, end) == (0, 24))
 
 
 class StorageSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,7 +19,7 @@ import pytest
 
 from pinthesky.device.cameras import annex_b
 from pinthesky.device.cameras.geometry import luma_size, turned, turned_size
-from pinthesky.device.ports import Camera, CameraDescription, CameraLost, Frame, LumaFrame, Packet
+from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, Frame, LumaFrame, Packet
 from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.settings import CameraSettings
 from tests.support.picture_numbers import numbers_in_packets, read_number
@@ -64,6 +64,11 @@ class Catcher:
     def losses(self) -> list[CameraLost]:
         """How often the camera was lost."""
         return [frame for frame in list(self.frames) if isinstance(frame, CameraLost)]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the footage has ended."""
+        return bool(self.frames) and isinstance(self.frames[-1], FootageEnded)
 
     def wait_for(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> bool:
         """Wait until `condition` holds; False when it does not in time."""

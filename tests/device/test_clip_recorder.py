@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinthesky.device.clip_journal import JournalWriter, read_journal
+from pinthesky.device.clip_journal import ClipHeader, JournalWriter, read_journal
 from pinthesky.device.clip_parts import PART_BYTES_MAX, PartWriter
 from pinthesky.device.clip_recorder import CameraTime, ClipRecorder
 from pinthesky.device.internal_events import MotionStarted, RecordingChanged
@@ -190,22 +190,16 @@ def test_a_clip_ends_without_a_keyframe_when_none_comes_for_ten_seconds():
 def test_the_start_of_motion_is_posted_before_anything_is_written():
     stage = Stage()
     stage.run(3)
-    stage.disk.create = None  # type: ignore[assignment,method-assign]  # nothing may be written in this test
-    with pytest.raises(TypeError):
-        broken = ClipRecorder(
-            create_journal=None,  # type: ignore[arg-type]  # as above
-            moment_at=lambda s: Moment(boot_id="boot", monotonic_s=s),
-            monotonic=lambda: 0.0,
-            post=stage.posted.append,
-            closed=lambda: None,
-            still=lambda *_: None,
-            request_keyframe=lambda: True,
-            make_room=lambda _: True,
-        )
-        broken.begin(DESCRIPTION)
-        broken.packet(stage.sent[0], 1.0)
-        broken.motion_goes_on(0, 7.5)
-    assert [event.score for event in stage.of(MotionStarted)] == [7.5]
+    create = stage.disk.create
+
+    def noted(header: ClipHeader) -> JournalWriter:
+        stage.posted.append(header)
+        return create(header)
+
+    stage.recorder._parts._create_journal = noted
+    stage.run(0.05, moving=True)
+    assert [type(event) for event in stage.posted] == [MotionStarted, ClipHeader, RecordingChanged]
+    assert stage.posted[0].score == 5.0
 
 
 def test_a_thumbnail_is_asked_for_with_the_start_of_the_clip():
@@ -578,7 +572,7 @@ def test_real_journals_hold_what_was_recorded(tmp_path: Path):
     stage = Stage(motion=MotionSettings(post_roll=2, max_duration=10))
     paths: list[Path] = []
 
-    def create(header: Any) -> JournalWriter:
+    def create(header: ClipHeader) -> JournalWriter:
         paths.append(tmp_path / f"{header.event_id}-{header.part:04d}.journal")
         return JournalWriter.create(paths[-1], header)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -598,17 +599,7 @@ def test_the_real_disk_is_asked_when_nobody_says_otherwise(tmp_path):
 def test_recording_finishing_uploading_and_pressure_at_once_lose_count_of_nothing(house):
     spool = house.open(max_bytes=clip_spool.FIRST_ROOM_BYTES + 30_000)
     finisher = ClipFinisher(spool, as_mp4=False)
-    failures: list[BaseException] = []
     recorded, is_over = threading.Semaphore(0), threading.Event()
-
-    def guarded(work: Callable[[], None]) -> threading.Thread:
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - it is reported below
-                failures.append(error)
-
-        return threading.Thread(target=run)
 
     def record_all() -> None:
         for number in range(60):
@@ -627,15 +618,14 @@ def test_recording_finishing_uploading_and_pressure_at_once_lose_count_of_nothin
             for kept in spool.items()[-2:]:
                 spool.mark_stored(kept.name)
 
-    uploader = guarded(upload)
-    workers = [guarded(record_all), guarded(finish_all)]
-    for thread in (uploader, *workers):
-        thread.start()
-    for thread in workers:
-        thread.join(60)
-    is_over.set()
-    uploader.join(60)
-    assert failures == []
+    with ThreadPoolExecutor(3) as threads:
+        uploading, *working = (threads.submit(work) for work in (upload, record_all, finish_all))
+        try:
+            for work in working:
+                work.result(60)
+        finally:
+            is_over.set()
+        uploading.result(60)
     kept = spool.items()
     assert spool.totals() == (len(kept) + len(spool.pending_journals()), sum(k.item.size for k in kept))
     assert files(house.folder, "ready") == sorted(name for k in kept for name in (k.name, k.sidecar.name))
@@ -647,3 +637,16 @@ def test_recording_finishing_uploading_and_pressure_at_once_lose_count_of_nothin
 def test_sidecars_are_json_that_a_person_can_read(house):
     kept = house.open().add_bytes(b"jpeg", picture())
     assert json.loads(kept.sidecar.read_text())["event_id"] == event(1)
+
+
+def test_a_victim_that_cannot_be_deleted_now_is_tried_again_when_room_is_needed_next(house, monkeypatch):
+    spool = house.open(max_bytes=5 * MB)
+    journal = record(spool)
+    house.free_bytes = -1
+    with monkeypatch.context() as patched:
+        patched.setattr(durable_files, "remove", refusing(errno.EIO))
+        assert spool.make_room()
+    assert journal.exists()
+    spool.make_room()
+    assert not journal.exists()
+    assert len(house.pressure.reports) == 1

@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinthesky.device import event_output
-from pinthesky.device.event_output import MOTION_WAITING_MAX, WAITING_MAX, WRITE_INTERVAL_S, WRITE_RETRY_S, EventOutput
+from pinthesky.device.event_output import (
+    MOTION_STANDS_S,
+    MOTION_WAITING_MAX,
+    WAITING_MAX,
+    WRITE_INTERVAL_S,
+    WRITE_RETRY_S,
+    EventOutput,
+)
 from pinthesky.device.fakes import FakeClock
 from pinthesky.model import events
 from pinthesky.model.events import PAYLOAD_MAX
@@ -269,3 +276,18 @@ def test_every_event_but_stale_health_is_written_once_in_order_and_apart(tmp_pat
     assert sent_healths[-1:] == healths[-1:]
     assert len(sent_healths) <= len(healths)
     assert all(later - earlier >= WRITE_INTERVAL_S - 1e-9 for earlier, later in zip(times, times[1:]))
+
+
+def test_the_start_of_motion_stands_longer_for_a_client_that_reads_late_but_never_holds_up_another(
+    output: EventOutput, path: Path, clock: FakeClock
+) -> None:
+    output.post(motion(1))
+    output.flush()
+    output.post(fault())
+    assert output.due_in() == pytest.approx(MOTION_STANDS_S)
+    output.post(motion(2))
+    assert output.due_in() == pytest.approx(WRITE_INTERVAL_S)
+    clock.advance(WRITE_INTERVAL_S)
+    output.flush()
+    assert content(path)["event_id"] == "2"
+    assert output.due_in() == pytest.approx(MOTION_STANDS_S)

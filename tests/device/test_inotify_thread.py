@@ -43,8 +43,8 @@ class Bench:
         self.recheck_s = recheck_s
         self.thread: INotifyThread
 
-    def start(self) -> None:
-        self.thread = INotifyThread(
+    def make(self) -> INotifyThread:
+        return INotifyThread(
             event_input=self.event_input,
             configure_output=self.configure_output,
             state=self.state,
@@ -54,6 +54,9 @@ class Bench:
             on_crash=lambda name, error: self.crashes.put((name, error)),
             recheck_s=self.recheck_s,
         )
+
+    def start(self) -> None:
+        self.thread = self.make()
         self.thread.start()
         wait_until(lambda: self.event_input.exists() and self.configure_output.exists() and self.state.exists())
 
@@ -237,6 +240,32 @@ def test_a_folder_that_appears_later_is_watched_then(tmp_path, caplog):
     assert caplog.text.count("Cannot read") == 1
     assert "Reading" in caplog.text
     bench.stop()
+
+
+def test_a_file_that_cannot_be_read_is_not_asked_for_without_end(bench, monkeypatch):
+    bench.stop()
+    bench.append(b'{"torn')
+    bench.configure_output.write_bytes(b"{")
+    thread = bench.thread = bench.make()
+    thread.step()
+    waits: list[float | None] = []
+
+    def wait(timeout_s: float | None) -> set[Path]:
+        waits.append(timeout_s)
+        return set()
+
+    monkeypatch.setattr(thread._watch, "wait", wait)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(thread._tail, "read", refuse)
+    monkeypatch.setattr(thread._shadow, "read", refuse)
+    thread.step()
+    thread.step()
+    assert waits[0] is not None
+    assert waits[1] is None
+    thread.finish()
 
 
 def test_refused_input_does_not_fill_the_log(bench, caplog):

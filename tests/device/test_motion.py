@@ -545,6 +545,7 @@ def test_began_and_ended_alternate_whatever_the_clock_does(steps, minimum, hold,
 def test_on_a_good_clock_the_times_are_kept(steps, minimum, hold, cool_down):
     gate, now = MotionGate(min_duration_s=minimum, hold_s=hold, cool_down_s=cool_down), 0.0
     first_motion = last_motion = ended = None
+    quiet = False
     for seen, step in steps:
         now += step
         if seen:

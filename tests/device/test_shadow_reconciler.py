@@ -189,6 +189,15 @@ def test_settings_that_end_the_process_are_given_up_after_some_attempts(bench):
     assert bench.take(camera={"framerate": 30}).rejected == {}
 
 
+def test_an_orderly_end_is_no_attempt(bench):
+    for _ in range(ATTEMPTS_MAX + 1):
+        assert bench.reconciler.consider(documents(camera={"framerate": 119})).changed == {"camera"}
+        bench.reconciler.abandon()
+        bench.start()
+    bench.reconciler.abandon()
+    assert bench.take(camera={"framerate": 119}).applied == ["camera"]
+
+
 # -- fingerprints and order
 
 
@@ -240,13 +249,14 @@ def test_a_later_document_takes_the_place_of_one_that_is_being_applied(bench):
 
 def test_going_back_while_a_change_is_being_applied_touches_its_sections_again(bench):
     bench.take(health={"interval": 60})
-    first = bench.reconciler.consider(documents(health={"interval": 60}, camera={"framerate": 30}))
+    bench.reconciler.consider(documents(health={"interval": 60}, camera={"framerate": 30}))
     back = bench.reconciler.consider(documents(health={"interval": 60}))
     assert back.changed == {"camera"}, "the camera may have taken the first change over already"
-    bench.reconciler.conclude(first, {})
-    assert bench.effective.camera.framerate == 30
-    bench.reconciler.conclude(back, {})
+    other = bench.reconciler.consider(documents(health={"interval": 90}))
+    assert other.changed == {"camera", "health"}, "and may not have gone back yet"
+    assert bench.reconciler.conclude(other, {}).applied == ["health"]
     assert bench.effective.camera == INSTALLED.camera
+    assert bench.reconciler.consider(documents(health={"interval": 90})) is None
 
 
 # -- what survives

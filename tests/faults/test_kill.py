@@ -31,10 +31,9 @@ class KillRun:
 
     def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None) -> None:
         self.epoch_s = round(time.monotonic(), 3)
-        script = "walk:4"
         self.daemon = DaemonProcess(
             folder / "daemon",
-            f"synthetic:?script={script}&epoch={self.epoch_s}&speed={SPEED}",
+            f"synthetic:?script=walk:4&epoch={self.epoch_s}&speed={SPEED}",
             *SCENE,
             *("--buffer", "3", "--post-roll", "3"),
             *flags,
@@ -107,10 +106,10 @@ class KillRun:
 
 def life_s(source: random.Random) -> float:
     """Half of the kills fall into the start with its recovery, half into recording and the closing of parts."""
-    return source.uniform(0.05, 1.5) if source.random() < 0.5 else source.uniform(1.5, 6.0)
+    return source.uniform(0.05, 1.2) if source.random() < 0.5 else source.uniform(1.2, 4.5)
 
 
-def kill_locally(folder: Path, kills: int) -> None:
+def check_kills(folder: Path, kills: int) -> None:
     """Kill a daemon that keeps what it records."""
     run = KillRun(folder)
     for _ in range(kills):
@@ -122,7 +121,7 @@ def kill_locally(folder: Path, kills: int) -> None:
     run.check([clip["path"] for clip in clips])
 
 
-def kill_uploading(folder: Path, kills: int, *, store: FaultyS3, moto_port: int, bucket: str) -> None:
+def check_kills_while_uploading(folder: Path, kills: int, *, store: FaultyS3, moto_port: int, bucket: str) -> None:
     """Kill a daemon whose clips leave for a store that now and then loses an answer."""
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": REGION}
     run = KillRun(folder, "--s3-endpoint", store.url, "--bucket-name", bucket, environment=keys)
@@ -144,23 +143,23 @@ def kill_uploading(folder: Path, kills: int, *, store: FaultyS3, moto_port: int,
 
 
 def test_fifty_kills_lose_at_most_a_second_each_and_store_nothing_twice(tmp_path: Path) -> None:
-    kill_locally(tmp_path, 50)
+    check_kills(tmp_path, 50)
 
 
 def test_kills_while_clips_leave_lose_at_most_a_second_each_and_store_nothing_twice(
     tmp_path: Path, s3: FaultyS3, moto_port: int, bucket: str
 ) -> None:
-    kill_uploading(tmp_path, 12, store=s3, moto_port=moto_port, bucket=bucket)
+    check_kills_while_uploading(tmp_path, 12, store=s3, moto_port=moto_port, bucket=bucket)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3500)
 def test_a_thousand_kills(tmp_path: Path) -> None:
-    kill_locally(tmp_path, 50 if os.environ.get("SOAK") == "short" else 1000)
+    check_kills(tmp_path, 50 if os.environ.get("SOAK") == "short" else 1000)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3500)
 def test_hundreds_of_kills_while_clips_leave(tmp_path: Path, s3: FaultyS3, moto_port: int, bucket: str) -> None:
     kills = 20 if os.environ.get("SOAK") == "short" else 300
-    kill_uploading(tmp_path, kills, store=s3, moto_port=moto_port, bucket=bucket)
+    check_kills_while_uploading(tmp_path, kills, store=s3, moto_port=moto_port, bucket=bucket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.video.frame import VideoFrame
@@ -53,9 +54,9 @@ def scene_frames(
     return frames
 
 
-def scene_packets(count: int, **picture: int) -> list[Packet]:
+def scene_packets(count: int, *, width: int = 640, height: int = 480) -> list[Packet]:
     """The packets of `scene_frames`."""
-    return [frame for frame in scene_frames(count, **picture) if isinstance(frame, Packet)]
+    return [frame for frame in scene_frames(count, width=width, height=height) if isinstance(frame, Packet)]
 
 
 def scene_jpegs(count: int, *, width: int = 640, height: int = 480) -> list[bytes]:
@@ -76,10 +77,10 @@ def write_clip(path: Path, packets: Sequence[Packet], *, width: int = 640, heigh
     return path
 
 
-def encode_clip(path: Path, count: int, *, codec: str = "libx264", options: dict[str, str] | None = None) -> Path:
+def encode_clip(path: Path, count: int, *, codec: Any = "libx264", options: dict[str, str] | None = None) -> Path:
     """The first `count` pictures by any encoder of PyAV, in the container of the file's suffix."""
     with av.open(str(path), "w") as sink:
-        stream = sink.add_stream(codec, rate=20)
+        stream: Any = sink.add_stream(codec, rate=20)
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 20)
         stream.options = options or {}
@@ -88,5 +89,3 @@ def encode_clip(path: Path, count: int, *, codec: str = "libx264", options: dict
             sink.mux(stream.encode(picture))
         sink.mux(stream.encode(None))
     return path
-
-

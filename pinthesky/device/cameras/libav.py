@@ -65,6 +65,10 @@ class LibavCamera(Camera):
         self._reader: Optional[threading.Thread] = None
         self._stop = threading.Event()
 
+    def __repr__(self) -> str:
+        """Without credentials, for logs."""
+        return f"LibavCamera({self._address.shown!r})"
+
     def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
         """See `Camera.open`."""
         if self._opened is not None:

@@ -38,7 +38,7 @@ def open_container(address: Address, settings: CameraSettings) -> tuple[InputCon
             "r",
             format=media_format,
             options=options_for(address, settings),
-            timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S),
+            timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S / 2 if _is_rtsp(address) else READ_TIMEOUT_S),
         )
     try:
         with errors_mapped(address):
@@ -78,9 +78,14 @@ def options_for(address: Address, settings: CameraSettings) -> dict[str, str]:
         "timeout": network_us,
         "analyzeduration": "2000000",
     }
-    if address.url.lower().startswith("rtsp"):
+    if _is_rtsp(address):
         options["rtsp_transport"] = "tcp"
     return options
+
+
+def _is_rtsp(address: Address) -> bool:
+    """RTSP spends two time-outs on a silence: at the first the parser still hands over the picture that it held."""
+    return address.url.lower().startswith("rtsp")
 
 
 def has_clock(container: InputContainer) -> bool:

@@ -60,5 +60,9 @@ def _libav(address: str) -> Camera:
 
 def _needs(what: str) -> None:
     for module, package in (("av", "av"), ("numpy", "numpy")):
-        if importlib.util.find_spec(module) is None:
+        if not _installed(module):
             raise InvalidInput(FLAG, f"{what} need {package}, which is not installed (pip install {package})")
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""CPU and memory of the whole daemon that watches an H.264 camera on the network, decoding included.
+
+    python benchmarks/daemon_rtsp.py [--quick]
+
+640x480 at 20 fps and 2 Mb/s over RTSP from a server in another process, nobody watching; defaults throughout. Every
+picture is decoded, since a detector needs all of them in order; the recording itself is passed through. Side by side:
+the daemon before a quiet scene and before one with motion a fifth of the time, and the floors: PyAV that only reads the
+stream, and PyAV that reads and decodes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import scenes  # noqa: E402 - the checkout, installed or not
+from benchmarks.measured_processes import (  # noqa: E402 - the checkout
+    RING_S,
+    Line,
+    add_table,
+    all_running,
+    floor_running,
+    watch,
+)
+from benchmarks.measuring import ZERO, ZERO_2, Report, arguments  # noqa: E402 - the checkout
+from tests.support.daemon_process import DaemonProcess  # noqa: E402 - the checkout
+from tests.support.rtsp_server import RtspServer  # noqa: E402 - the checkout
+
+BARE = Path(__file__).with_name("bare_pyav.py")
+DEMUX = "floor: PyAV reads"
+DECODE_QUIET = "floor: PyAV reads and decodes, quiet scene"
+DECODE = "floor: PyAV reads and decodes, with motion"
+QUIET = "daemon, quiet scene"
+BUSY = "daemon, motion 20 % of the time"
+
+
+def measure(report: Report, folder: Path, *, quick: bool) -> None:
+    """Run all side by side, and write down what they used."""
+    quiet, busy = scenes.quiet(folder / "quiet", short=quick), scenes.busy(folder / "busy", short=quick)
+    warm_up_s, windows, window_s = (1.0, 1, 1.0) if quick else (RING_S + 3.0, 3, busy.duration_us / 1e6)
+    with contextlib.ExitStack() as stack:
+        quiet_url = stack.enter_context(RtspServer(scenes.packets_of(quiet))).url
+        busy_url = stack.enter_context(RtspServer(scenes.packets_of(busy))).url
+        daemons = {QUIET: DaemonProcess(folder / "a", quiet_url), BUSY: DaemonProcess(folder / "b", busy_url)}
+        floors = {
+            DEMUX: stack.enter_context(floor_running(BARE, busy_url)),
+            DECODE_QUIET: stack.enter_context(floor_running(BARE, quiet_url, "--decode")),
+            DECODE: stack.enter_context(floor_running(BARE, busy_url, "--decode")),
+        }
+        stack.enter_context(all_running(list(daemons.values())))
+        for daemon in daemons.values():
+            daemon.wait_log("Watching h264")
+        pids = {**floors, **{name: daemon.pid for name, daemon in daemons.items()}}
+        lines = watch(pids, warm_up_s=warm_up_s, windows=windows, window_s=window_s)
+        clips = len(daemons[BUSY].clips())
+    add_table(report, lines, floor=DEMUX)
+    report.note(
+        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP more"
+        f" = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too. Clips made: {clips}."
+    )
+    _judge(report, lines)
+
+
+def _judge(report: Report, lines: dict[str, Line]) -> None:
+    for name, floor in ((QUIET, DECODE_QUIET), (BUSY, DECODE)):
+        report.headline(
+            f"CPU from an RTSP camera, {name.partition(', ')[2]}",
+            f"{lines[name].percent:.2f} % of a core",
+            f"{lines[floor].percent:.2f} % for bare PyAV that reads and decodes, {lines[DEMUX].percent:.2f} % that reads",
+        )
+    report.headline("memory from an RTSP camera", f"{lines[BUSY].memory.resident:.0f} MB",
+                    f"{lines[DECODE].memory.resident:.0f} MB for bare PyAV")  # fmt: skip
+    own = lines[BUSY].percent - lines[DECODE].percent
+    report.note(
+        f"What the daemon adds to bare PyAV that decodes: {lines[QUIET].percent - lines[DECODE_QUIET].percent:.2f} % of"
+        f" a core before the quiet scene, {own:.2f} % with motion.\n"
+        f"Estimates, not measured: {lines[BUSY].percent * ZERO_2:.0f} % of a core of a Zero 2 and"
+        f" {lines[BUSY].percent * ZERO:.0f} % of a Zero with motion (this machine's figure times {ZERO_2} and {ZERO});"
+        " decoding alone is"
+        f" {lines[DECODE].percent * ZERO_2:.0f} % and {lines[DECODE].percent * ZERO:.0f} %."
+    )
+
+
+def main() -> int:
+    """Measure and print."""
+    options = arguments(__doc__).parse_args()
+    report = Report("The daemon with an RTSP camera")
+    with tempfile.TemporaryDirectory(prefix="pinthesky-bench-") as folder:
+        measure(report, Path(folder), quick=options.quick)
+    return report.deliver(options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

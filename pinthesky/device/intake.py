@@ -1,0 +1,36 @@
+"""From the client's files into the event queue: half of it stays free for what the daemon has to tell itself."""
+
+from __future__ import annotations
+
+import logging
+
+from pinthesky.device.event_thread import QUEUE_MAX, EventThread
+from pinthesky.device.internal_events import CommandArrived, ShadowArrived
+from pinthesky.model.commands import Command, Rejected
+
+logger = logging.getLogger(__name__)
+
+
+class Intake:
+    """Called by the inotify thread."""
+
+    def __init__(self, queue: EventThread) -> None:
+        self._queue = queue
+        self.rejected = 0
+        """Pieces of input that were refused since the start."""
+
+    def command(self, command: Command) -> None:
+        """Queue a command, unless too many wait."""
+        if self._queue.backlog > QUEUE_MAX // 2:
+            self.rejected += 1
+            logger.warning("Too many commands wait; one is refused")
+            return
+        self._queue.post(CommandArrived(command))
+
+    def refused(self, _: Rejected) -> None:
+        """Count what is no command."""
+        self.rejected += 1
+
+    def shadow(self, document: bytes) -> None:
+        """Queue the shadow's document."""
+        self._queue.post(ShadowArrived(document))

@@ -1,0 +1,594 @@
+"""The owner of the camera: opening, faults and back-off, settings, duty, requests, the end."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from pinthesky.device import camera_inbox
+from pinthesky.device.camera_thread import (
+    FAILURES_MAX,
+    FIRST_PACKET_S,
+    SETTINGS_PATIENCE_S,
+    STALL_S,
+    CameraGaveUp,
+    Duty,
+)
+from pinthesky.device.internal_events import (
+    CameraFaulted,
+    CameraOpened,
+    FootageFinished,
+    MotionStarted,
+    RecordingChanged,
+)
+from pinthesky.errors import InvalidInput, Unavailable
+from pinthesky.model.settings import CameraSettings, MotionSettings
+from tests.support.camera_stage import CAMERA, MOTION
+from tests.support.camera_stage import CameraStage as Stage
+
+# Opening and healing
+
+
+def test_the_camera_is_opened_with_the_settings_and_its_masks():
+    masks = [[(0, 0), (500, 0), (0, 500)]]
+    stage = Stage(motion=MotionSettings(privacy_masks=masks))
+    assert [(opening.settings, opening.privacy_masks) for opening in stage.camera.openings] == [(CAMERA, masks)]
+    assert [event.after_fault for event in stage.of(CameraOpened)] == [False]
+    assert stage.thread.description is not None
+
+
+def test_motion_becomes_a_clip():
+    stage = Stage()
+    stage.run(3)
+    stage.run(1, moving=True)
+    stage.run(6)
+    assert len(stage.of(MotionStarted)) == 1
+    assert [event.recording for event in stage.of(RecordingChanged)] == [True, False]
+    assert len(stage.disk.parts) == 1
+    assert True in stage.motion_told
+    assert len(stage.stills) == 1
+
+
+def test_a_moving_picture_in_luma_becomes_a_clip():
+    stage = Stage(luma_size=(320, 240))
+    still = np.full((240, 320), 90, np.uint8)
+    for number in range(80):
+        stage.clock.advance(0.05)
+        stage.camera.picture()
+        scene = still.copy()
+        if number > 50:
+            left = (number - 50) * 8
+            scene[60:180, left : left + 60] = 220
+        stage.camera.luma(scene)
+        stage.step(2)
+    assert len(stage.of(MotionStarted)) == 1
+
+
+def test_pictures_that_cannot_be_judged_are_a_fault():
+    stage = Stage(luma_size=(320, 240))
+    stage.camera.luma(np.zeros((10, 10), np.uint8))
+    stage.step()
+    assert "cannot be judged" in stage.of(CameraFaulted)[0].reason
+    assert not stage.camera.is_open
+
+
+def test_a_stall_is_reported_once_and_the_camera_opened_again():
+    stage = Stage()
+    stage.run(1)
+    stage.wait(STALL_S + 0.1)
+    assert [event.reason for event in stage.of(CameraFaulted)] == ["no picture for 5 s"]
+    assert not stage.camera.is_open
+    assert stage.thread.fault == "no picture for 5 s"
+    stage.wait(0.6)
+    assert stage.openings == 2
+    assert [event.after_fault for event in stage.of(CameraOpened)] == [False]
+    stage.run(0.5)
+    assert [event.after_fault for event in stage.of(CameraOpened)] == [False, True]
+    assert stage.thread.fault is None
+
+
+def test_four_seconds_without_a_picture_are_no_stall():
+    stage = Stage()
+    stage.run(1)
+    stage.wait(STALL_S - 0.5)
+    assert stage.camera.is_open
+
+
+def test_packets_that_wait_while_the_thread_was_held_up_are_no_stall():
+    stage = Stage()
+    stage.run(1)
+    stage.camera.picture()
+    stage.clock.advance(STALL_S + 3)
+    stage.camera.picture()
+    stage.step()
+    assert stage.of(CameraFaulted) == []
+
+
+def test_a_camera_just_opened_has_longer_for_its_first_keyframe():
+    stage = Stage()
+    stage.wait(STALL_S + 1)
+    assert stage.camera.is_open
+    stage.wait(FIRST_PACKET_S)
+    assert [event.reason for event in stage.of(CameraFaulted)] == ["no picture for 15 s"]
+
+
+def test_a_lost_camera_closes_the_open_clip_at_once():
+    stage = Stage()
+    stage.run(3)
+    stage.run(1, moving=True)
+    stage.camera.lose("unplugged")
+    stage.step()
+    assert stage.disk.parts[0].is_closed
+    assert [event.recording for event in stage.of(RecordingChanged)] == [True, False]
+    assert [event.reason for event in stage.of(CameraFaulted)] == ["unplugged"]
+
+
+def test_a_camera_that_cannot_be_opened_is_tried_again_with_growing_pauses():
+    stage = Stage(open_it=False)
+    stage.camera.standing_refusal = Unavailable("busy")
+    tried_at = []
+    for _ in range(1200):
+        before = stage.openings
+        stage.wait(0.1)
+        if stage.openings > before:
+            tried_at.append(stage.clock.monotonic())
+    pauses = [later - earlier for earlier, later in zip(tried_at, tried_at[1:])]
+    assert len(stage.of(CameraFaulted)) == 1
+    assert [round(pause, 1) for pause in pauses[:3]] == pytest.approx([0.5, 1.0, 2.0], abs=0.5)
+    assert pauses == sorted(pauses) or max(pauses) <= 30.2
+    assert max(pauses) > 20
+    stage.camera.standing_refusal = None
+    stage.wait(31)
+    stage.run(0.5)
+    assert [event.after_fault for event in stage.of(CameraOpened)] == [True]
+
+
+def test_a_camera_that_opens_and_does_not_start_is_closed_and_tried_again():
+    stage = Stage(open_it=False)
+    stage.camera.refusal_at_start = Unavailable("no bandwidth")
+    stage.step()
+    assert stage.camera.calls == ["open", "start", "close"]
+    stage.camera.refusal_at_start = None
+    stage.wait(1)
+    assert stage.camera.is_open
+
+
+def test_after_repeated_failure_the_process_is_given_up():
+    stage = Stage(open_it=False)
+    stage.camera.standing_refusal = Unavailable("absent")
+    for _ in range(FAILURES_MAX - 1):
+        stage.wait(31)
+    with pytest.raises(CameraGaveUp, match="absent"):
+        stage.wait(31)
+
+
+def test_a_camera_that_was_sound_for_half_a_minute_has_all_its_attempts_again():
+    stage = Stage()
+    for _ in range(2 * FAILURES_MAX):
+        stage.wait(31)
+        stage.run(31)
+        stage.camera.lose()
+        stage.step()
+    assert stage.thread.fault == "unplugged"
+
+
+def test_a_camera_that_flaps_is_given_up():
+    stage = Stage()
+    with pytest.raises(CameraGaveUp):  # noqa: PT012 - which of the many steps it is does not matter
+        for _ in range(FAILURES_MAX + 1):
+            stage.run(0.1)
+            stage.camera.lose()
+            stage.step()
+            stage.wait(31)
+
+
+def test_settings_that_can_never_work_at_the_start_are_told_as_what_is_wrong():
+    stage = Stage(open_it=False)
+    stage.camera.standing_refusal = InvalidInput("--camera", "no such device")
+    with pytest.raises(CameraGaveUp, match="--camera: no such device") as raised:
+        stage.step()
+    assert isinstance(raised.value.__cause__, InvalidInput)
+
+
+def test_a_camera_that_hangs_at_close_is_given_up():
+    stage = Stage()
+    stage.camera.hangs_at_close = True
+    stage.camera.lose()
+    with pytest.raises(CameraGaveUp, match="does not close"):
+        stage.step()
+
+
+def test_frames_of_a_closed_camera_are_ignored():
+    stage = Stage()
+    stage.run(1)
+    late = stage.camera.sink
+    stage.camera.lose()
+    stage.step()
+    stage.camera.picture()
+    stage.camera.motion()
+    stage.wait(1)
+    assert stage.camera.is_open
+    assert late is not None
+    late(stage.camera.sent[-1])
+    stage.step(2)
+    assert stage.thread.fault == "unplugged"
+    assert stage.of(MotionStarted) == []
+
+
+def test_a_recorder_that_cannot_keep_up_loses_the_camera_and_says_why(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(camera_inbox, "WAITING_BYTES_MAX", 5_000)
+    stage = Stage()
+    for _ in range(30):
+        stage.camera.picture()
+    stage.step()
+    assert [event.reason for event in stage.of(CameraFaulted)] == ["the disk is too slow for the recording"]
+    stage.wait(1)
+    stage.run(0.1)
+    assert stage.thread.fault is None
+
+
+def test_the_end_of_footage_closes_the_clip_and_is_told():
+    stage = Stage()
+    stage.run(1, moving=True)
+    stage.camera.end()
+    stage.step()
+    assert stage.disk.parts[0].is_closed
+    assert len(stage.of(FootageFinished)) == 1
+    stage.wait(60)
+    assert stage.openings == 1
+    assert stage.of(CameraFaulted) == []
+
+
+def test_the_age_of_the_last_frame_is_known_while_one_is_due():
+    stage = Stage()
+    stage.run(1)
+    stage.clock.advance(2)
+    assert stage.thread.frame_age_s == pytest.approx(2)
+    stage.camera.lose()
+    stage.step()
+    assert stage.thread.frame_age_s is None
+
+
+# Settings
+
+
+def test_settings_wait_for_the_open_clip():
+    stage = Stage()
+    stage.run(3)
+    stage.run(1, moving=True)
+    outcome = stage.reconfigure(CameraSettings(buffer=2, framerate=10))
+    assert not outcome.done()
+    assert stage.openings == 1
+    stage.run(5)
+    assert outcome.result(timeout=0) is None
+    assert stage.camera.openings[-1].settings.framerate == 10
+    assert stage.disk.parts[0].is_closed
+
+
+def test_motion_without_end_does_not_keep_settings_waiting_for_ever():
+    stage = Stage()
+    stage.run(2, moving=True)
+    outcome = stage.reconfigure(CAMERA, MotionSettings(post_roll=3))
+    stage.run(SETTINGS_PATIENCE_S - 2, moving=True)
+    assert not outcome.done()
+    stage.run(4, moving=True)
+    assert outcome.done()
+    assert len(stage.of(MotionStarted)) == 2
+    recorded = stage.disk.recorded()
+    assert recorded == stage.camera.sent[: len(recorded)]
+
+
+@pytest.mark.parametrize(
+    "camera, motion",
+    [
+        (CameraSettings(buffer=9, sensitivity=20, recording_window="8-18"), MOTION),
+        (CAMERA, MotionSettings(post_roll=9, cool_down=5, zones=[[(0, 0), (9, 0), (0, 9)]])),
+    ],
+)
+def test_settings_that_leave_the_picture_alone_do_not_close_the_camera(camera: CameraSettings, motion: MotionSettings):
+    stage = Stage()
+    stage.run(1)
+    assert stage.reconfigure(camera, motion).done()
+    assert stage.openings == 1
+
+
+@pytest.mark.parametrize(
+    "camera, motion",
+    [
+        (CameraSettings(rotation=0), MOTION),
+        (CameraSettings(resolution="1280x720"), MOTION),
+        (CameraSettings(encoding_bitrate=1_000_000), MOTION),
+        (CAMERA, MotionSettings(privacy_masks=[[(0, 0), (9, 0), (0, 9)]])),
+    ],
+)
+def test_settings_that_change_the_picture_reopen_the_camera(camera: CameraSettings, motion: MotionSettings):
+    stage = Stage()
+    stage.run(1)
+    assert stage.reconfigure(camera, motion).result(timeout=0) is None
+    assert stage.camera.openings[-1] == (camera, motion.privacy_masks)
+    assert stage.of(CameraFaulted) == []
+
+
+def test_settings_that_the_camera_refuses_are_refused_and_the_old_ones_hold_on():
+    stage = Stage()
+    stage.run(1)
+    stage.camera.refusals.append(InvalidInput("resolution", "too large"))
+    outcome = stage.reconfigure(CameraSettings(resolution="4096x3072"))
+    with pytest.raises(InvalidInput, match="too large"):
+        outcome.result(timeout=0)
+    stage.step()
+    assert stage.camera.is_open
+    assert stage.camera.openings[-1].settings == CAMERA
+    assert stage.of(CameraFaulted) == []
+
+
+def test_a_camera_that_is_away_while_it_is_reconfigured_comes_back_with_the_new_settings():
+    stage = Stage()
+    stage.run(1)
+    stage.camera.refusals.append(Unavailable("gone for now"))
+    outcome = stage.reconfigure(CameraSettings(framerate=10))
+    assert outcome.result(timeout=0) is None
+    stage.wait(1)
+    assert stage.camera.openings[-1].settings.framerate == 10
+
+
+def test_a_later_change_supersedes_the_one_that_waits():
+    stage = Stage()
+    stage.run(1, moving=True)
+    first = stage.reconfigure(CameraSettings(framerate=10))
+    second = stage.reconfigure(CameraSettings(framerate=5))
+    assert first.cancelled()
+    stage.run(5)
+    assert second.done()
+    assert [opening.settings.framerate for opening in stage.camera.openings] == [20, 5]
+
+
+def test_a_change_that_was_cancelled_is_not_applied():
+    stage = Stage()
+    stage.run(1, moving=True)
+    outcome = stage.reconfigure(CameraSettings(framerate=10))
+    outcome.cancel()
+    stage.run(5)
+    assert stage.openings == 1
+
+
+def test_settings_for_a_closed_camera_are_taken_over_and_used_when_it_opens():
+    stage = Stage(duty=Duty(camera_open=False))
+    assert stage.reconfigure(CameraSettings(framerate=10)).done()
+    stage.thread.take_up(Duty())
+    stage.step(2)
+    assert [opening.settings.framerate for opening in stage.camera.openings] == [10]
+
+
+def test_settings_refused_only_when_the_camera_opens_again_are_a_fault_that_other_settings_mend():
+    stage = Stage()
+    stage.run(1)
+    stage.thread.take_up(Duty(camera_open=False))
+    stage.step()
+    stage.reconfigure(CameraSettings(resolution="4096x3072"))
+    stage.camera.refusals.append(InvalidInput("resolution", "too large"))
+    stage.thread.take_up(Duty())
+    stage.step(2)
+    assert [event.reason for event in stage.of(CameraFaulted)] == ["resolution: too large"]
+    stage.reconfigure(CAMERA)
+    stage.run(0.2)
+    assert stage.thread.fault is None
+
+
+def test_settings_that_are_in_force_already_are_no_reason_to_do_anything():
+    stage = Stage()
+    stage.run(1)
+    judge = stage.thread._judge
+    assert stage.reconfigure().result(timeout=0) is None
+    assert stage.thread._judge is judge
+
+
+# Duty
+
+
+def test_privacy_closes_the_clip_and_the_camera_at_once():
+    stage = Stage()
+    stage.run(2, moving=True)
+    done = stage.thread.take_up(Duty(camera_open=False, record_motion=False))
+    stage.step()
+    assert done.done()
+    assert not stage.camera.is_open
+    assert stage.disk.parts[0].is_closed
+    stage.wait(3600)
+    assert stage.openings == 1
+    assert stage.of(CameraFaulted) == []
+    assert stage.thread.frame_age_s is None
+
+
+def test_after_privacy_the_camera_is_opened_at_once():
+    stage = Stage(duty=Duty(camera_open=False))
+    assert stage.openings == 0
+    stage.thread.take_up(Duty())
+    stage.step(2)
+    assert stage.camera.is_open
+
+
+def test_a_fault_before_privacy_is_reported_as_mended_after_it():
+    stage = Stage()
+    stage.camera.lose()
+    stage.step()
+    stage.thread.take_up(Duty(camera_open=False))
+    stage.step()
+    assert stage.thread.fault is None
+    stage.thread.take_up(Duty())
+    stage.step(2)
+    stage.run(0.2)
+    assert len(stage.of(CameraFaulted)) == 1
+    assert [event.after_fault for event in stage.of(CameraOpened)] == [False, True]
+
+
+def test_at_home_motion_is_told_to_the_timeline_and_not_recorded():
+    stage = Stage(duty=Duty(record_motion=False))
+    stage.run(2, moving=True)
+    assert True in stage.motion_told
+    assert stage.disk.parts == []
+
+
+def test_coming_home_ends_the_motion_clip_soon():
+    stage = Stage(motion=MotionSettings(post_roll=100))
+    stage.run(2, moving=True)
+    stage.thread.take_up(Duty(record_motion=False))
+    stage.run(2, moving=True)
+    assert [event.recording for event in stage.of(RecordingChanged)] == [True, False]
+
+
+def test_a_camera_that_hangs_when_privacy_closes_it_is_given_up():
+    stage = Stage()
+    stage.camera.hangs_at_close = True
+    done = stage.thread.take_up(Duty(camera_open=False))
+    with pytest.raises(CameraGaveUp):
+        stage.step()
+    assert isinstance(done.exception(timeout=0), CameraGaveUp)
+
+
+# Requests
+
+
+def test_a_still_is_taken_by_the_owner_of_the_camera():
+    stage = Stage()
+    picture = stage.thread.still(1.0)
+    stage.step()
+    assert picture.result(timeout=0) == stage.camera.still_jpeg
+
+
+def test_who_asks_for_a_still_while_one_is_due_gets_the_same():
+    stage = Stage()
+    pictures = [stage.thread.still(1.0) for _ in range(50)]
+    stage.step()
+    assert {picture.result(timeout=0) for picture in pictures} == {stage.camera.still_jpeg}
+    assert stage.camera.calls.count("still") == 1
+    stage.thread.still(1.0)
+    stage.step()
+    assert stage.camera.calls.count("still") == 2
+
+
+def test_a_still_that_the_camera_cannot_take_fails_and_nothing_else_does():
+    stage = Stage()
+    stage.camera.still_failure = Unavailable("no decoder")
+    picture = stage.thread.still(1.0)
+    stage.step()
+    assert isinstance(picture.exception(timeout=0), Unavailable)
+    assert stage.camera.is_open
+
+
+@pytest.mark.parametrize(
+    "closed_by, reason", [("privacy", "the camera is closed"), ("fault", "unplugged")], ids=["privacy", "fault"]
+)
+def test_stills_and_captures_fail_while_there_is_no_picture(closed_by: str, reason: str):
+    stage = Stage()
+    stage.run(1)
+    if closed_by == "privacy":
+        stage.thread.take_up(Duty(camera_open=False))
+    else:
+        stage.camera.standing_refusal = Unavailable(reason)
+        stage.camera.lose(reason)
+    stage.step()
+    still, capture = stage.thread.still(1.0), stage.thread.capture(10, "c1", None)
+    stage.step(2)
+    for future in (still, capture):
+        error = future.exception(timeout=0)
+        assert isinstance(error, Unavailable)
+        assert reason in str(error)
+
+
+def test_a_capture_records_and_says_which_clip():
+    stage = Stage()
+    stage.run(1)
+    capture = stage.thread.capture(3, "c1", {"id": "x"})
+    stage.run(6)
+    header = stage.disk.parts[0].header
+    assert capture.result(timeout=0) == (header.event_id, False)
+    assert header.connection == {"id": "x"}
+
+
+def test_a_request_that_was_cancelled_is_not_served():
+    stage = Stage()
+    picture = stage.thread.still(1.0)
+    picture.cancel()
+    stage.step()
+    assert "still" not in stage.camera.calls
+
+
+# The end
+
+
+def run_until_stopped(stage: Stage) -> None:
+    stage.thread.stop()
+    stage.thread._run()
+
+
+def test_a_stop_closes_the_camera_and_the_clip_with_what_has_arrived():
+    stage = Stage()
+    stage.run(1, moving=True)
+    waiting = [stage.camera.picture() for _ in range(3)]
+    stage.camera.motion()
+    stage.thread.start()
+    stage.thread.stop()
+    assert stage.thread.join(10)
+    assert stage.crashes == []
+    assert stage.disk.recorded()[-3:] == waiting
+    assert stage.disk.parts[0].is_closed
+    assert not stage.camera.is_open
+    assert stage.thread.description is None
+
+
+def test_a_camera_that_hangs_at_the_stop_does_not_keep_the_clip_open():
+    stage = Stage()
+    stage.run(1, moving=True)
+    stage.camera.hangs_at_close = True
+    run_until_stopped(stage)
+    assert stage.crashes == []
+    assert stage.disk.parts[0].is_closed
+
+
+def test_requests_at_and_after_the_stop_fail_and_never_hang():
+    stage = Stage()
+    stage.run(1, moving=True)
+    waiting = stage.thread.reconfigure(CameraSettings(framerate=10), MOTION)
+    stage.step()
+    unserved = stage.thread.capture(10, None, None)
+    stage.thread.stop()
+    stage.thread.left()
+    late = [stage.thread.still(1.0), stage.thread.take_up(Duty()), stage.thread.capture(1, None, None)]
+    for future in [unserved, *late]:
+        assert isinstance(future.exception(timeout=0), Unavailable)
+    for change in (waiting, stage.thread.reconfigure(CAMERA, MOTION)):
+        with pytest.raises(CancelledError):
+            change.result(timeout=0)
+
+
+def test_a_thread_that_is_stopped_before_it_began_leaves_no_request_waiting():
+    stage = Stage(open_it=False)
+    request = stage.thread.still(1.0)
+    stage.thread.stop()
+    assert isinstance(request.exception(timeout=0), Unavailable)
+
+
+def test_a_failure_of_the_thread_ends_the_requests_that_wait():
+    stage = Stage(open_it=False)
+    stage.camera.standing_refusal = InvalidInput("--camera", "no such device")
+    stage.thread.start()
+    assert stage.thread.join(10)
+    assert isinstance(stage.thread.still(1.0).exception(timeout=0), Unavailable)
+    assert [type(error) for error in stage.crashes] == [CameraGaveUp]
+
+
+def test_the_thread_serves_frames_and_requests_while_it_runs():
+    stage = Stage(open_it=False)
+    opened = threading.Event()
+    stage.thread._post = lambda event: opened.set() if isinstance(event, CameraOpened) else None
+    stage.thread.start()
+    assert opened.wait(10)
+    stage.camera.picture()
+    assert stage.thread.capture(1, None, None).result(timeout=10).joined is False
+    assert stage.thread.recorder.recording
+    stage.thread.stop()
+    assert stage.thread.join(10)
