@@ -10,61 +10,20 @@ tells this process of the event file and `motion_start` is read from it. Every f
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
-
-from inotify_simple import INotify, flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import scenes  # noqa: E402 - the checkout, installed or not
+from benchmarks.event_file import motion_starts  # noqa: E402 - the checkout
 from benchmarks.measured_processes import ReplayDaemon, all_running  # noqa: E402 - the checkout
 from benchmarks.measuring import Report, arguments, percentile  # noqa: E402 - the checkout
 
 BUDGET_MS = 100.0
 SHORTEST_CLIPS = ("--buffer", "2", "--post-roll", "1")
 """So that a clip ends before the next figure steps in."""
-
-
-class Sighting(NamedTuple):
-    """A `motion_start` that was read from the event file of one daemon."""
-
-    daemon: int
-    seen_ns: int
-
-
-def sightings(daemons: list[ReplayDaemon], duration_s: float) -> list[Sighting]:
-    """Watch the event files for a while."""
-    found: list[Sighting] = []
-    known: set[str] = set()
-    end_s = time.monotonic() + duration_s
-    with INotify() as watcher:
-        numbers = {
-            watcher.add_watch(daemon.event_output, flags.MODIFY | flags.CLOSE_WRITE): number
-            for number, daemon in enumerate(daemons)
-        }
-        while (left_s := end_s - time.monotonic()) > 0:
-            for change in watcher.read(timeout=int(left_s * 1000) + 1):
-                seen_ns = time.monotonic_ns()
-                number = numbers[change.wd]
-                event_id = motion_started(daemons[number].event_output)
-                if event_id is not None and event_id not in known:
-                    known.add(event_id)
-                    found.append(Sighting(number, seen_ns))
-    return found
-
-
-def motion_started(path: Path) -> str | None:
-    """The id of the `motion_start` that the file holds, if it holds one and is not just being written."""
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError:
-        return None
-    return document["event_id"] if document.get("name") == "motion_start" else None
 
 
 def latencies_ms(shown_ns: list[int], seen_ns: list[int]) -> list[float]:
@@ -88,7 +47,7 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
         for number in range(count)
     ]
     with all_running(daemons):
-        seen = sightings(daemons, rounds * recording.duration_us / 1e6)
+        seen = motion_starts(daemons, rounds * recording.duration_us / 1e6)
     shown = 0
     taken_ms: list[float] = []
     for number, marked in enumerate(marks):

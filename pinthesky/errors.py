@@ -1,4 +1,6 @@
-"""Every error this project raises on purpose, as one tree::
+"""Every error this project raises on purpose, as one tree.
+
+::
 
     PinTheSkyError
     ├── InvalidInput       (also ValueError)       somebody gave a value that cannot be used

@@ -17,6 +17,7 @@ from pinthesky.aws.credentials import (
     clock_in_tls_error,
     describe_skew,
     monotonic_datetime,
+    region_of,
     skew_from_date,
 )
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, PinTheSkyError, Unavailable
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from pinthesky.device.ports import Clock
+    from pinthesky.model.identifiers import ThingName
+    from pinthesky.model.settings import CloudConnection
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_REGION = "us-east-1"
 CLIENTS_MAX = 8
 """Clients kept. Allowed destinations are few; this only keeps a mistake from growing."""
 
@@ -239,3 +243,38 @@ class _EndpointProvider:
             advisory_timeout=0,
             mandatory_timeout=0,
         )
+
+
+def session_for(
+    cloud: CloudConnection,
+    *,
+    thing_name: ThingName,
+    clock: Clock,
+    region: Optional[str],
+    s3_endpoint: Optional[str],
+    ca_bundle: Optional[Path],
+) -> AwsSession:
+    """The session of an installed thing; without a whole identity in `cloud`, botocore's own chain gives credentials.
+
+    Nothing is loaded before its first use, but the identity is checked now: raises InvalidInput, with the flag, for a
+    certificate, key or authority that cannot be used.
+    """
+    credentials = None
+    if cloud.cert_path and cloud.key_path and cloud.credentials_endpoint and cloud.role_alias:
+        credentials = CredentialsEndpoint(
+            endpoint=cloud.credentials_endpoint,
+            role_alias=cloud.role_alias,
+            thing_name=thing_name,
+            cert=Path(cloud.cert_path),
+            key=Path(cloud.key_path),
+            ca=Path(cloud.cacert_path or ""),
+            clock=clock,
+        )
+        credentials.check()
+    return AwsSession(
+        clock=clock,
+        region=region or region_of(cloud.credentials_endpoint or "") or DEFAULT_REGION,
+        credentials=credentials,
+        s3_endpoint=s3_endpoint,
+        ca_bundle=ca_bundle,
+    )

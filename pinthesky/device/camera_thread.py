@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 
 STALL_S = 5.0
 """Without a packet for this long, the camera is taken for dead."""
-FIRST_PACKET_S = 15.0
-"""The same for a camera just opened: one that cannot be asked for a keyframe sends it when its GOP ends."""
+FIRST_PACKET_S = 12.0
+"""The same for a camera just opened: one that cannot be asked for a keyframe sends it when its GOP ends. Less than what
+the watchdog allows."""
 SETTINGS_PATIENCE_S = 60.0
 """Settings that wait for so long end the clip: motion without end must not keep them from being taken over."""
 CLOSE_TIMEOUT_S = 5.0
@@ -88,7 +89,7 @@ class CameraThread(PermanentThread):
         self._pending: Optional[_Pending] = None
         self._still: Optional[Future[bytes]] = None
         self._description: Optional[CameraDescription] = None
-        self._judge: Optional[Callable[[Any, float], MotionScore]] = None
+        self._judge: Callable[[Any, float], MotionScore] = VectorMotion().update
         self._gate = MotionGate(hold_s=_GATE_HOLD_S)
         self._opened_s = 0.0
         self._opened_once = False
@@ -228,8 +229,6 @@ class CameraThread(PermanentThread):
             self._post(FootageFinished())
 
     def _judge_scene(self, scene: Any, timestamp_us: int) -> None:
-        if self._judge is None:
-            return
         timestamp_s = timestamp_us / _US
         try:
             judged = self._judge(scene, timestamp_s)

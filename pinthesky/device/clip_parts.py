@@ -45,6 +45,8 @@ class PartWriter:
         """Why the disk takes nothing at present."""
         self.start: Optional[Moment] = None
         """When the first packet of the clip was taken; None until there is one."""
+        self.parts = 0
+        """How many the clip has so far."""
         self._create_journal = create_journal
         self._make_room = make_room
         self._monotonic = monotonic
@@ -54,7 +56,6 @@ class PartWriter:
         self._moment_of: Optional[Callable[[int], Moment]] = None
         self._max_us = 0
         self._start_us = 0
-        self._parts = 0
         self._journal: Optional[JournalWriter] = None
         self._part_us = self._keyframe_us = self._keyframe_at = 0
 
@@ -65,7 +66,7 @@ class PartWriter:
         """
         self._header, self._moment_of, self._max_us = header, moment_of, int(max_s * _US)
         self.start = None
-        self._parts = 0
+        self.parts = 0
 
     @property
     def is_writing(self) -> bool:
@@ -141,8 +142,8 @@ class PartWriter:
         if self.start is None:
             self.start, self._start_us = self._moment_of(timestamp_us), timestamp_us
         start = self.start.later((timestamp_us - self._start_us) / _US)
-        journal = self._create_journal(msgspec.structs.replace(self._header, start=start, part=self._parts + 1))
-        self._parts += 1
+        journal = self._create_journal(msgspec.structs.replace(self._header, start=start, part=self.parts + 1))
+        self.parts += 1
         self._part_us = timestamp_us
         return journal
 

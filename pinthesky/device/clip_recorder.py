@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Optional
 
 from pinthesky.device.clip_journal import ClipHeader, JournalWriter
 from pinthesky.device.clip_parts import PartWriter
-from pinthesky.device.internal_events import MotionStarted, RecordingChanged
+from pinthesky.device.internal_events import ClipLost, MotionStarted, RecordingChanged
 from pinthesky.device.packet_ring import PacketRing
 from pinthesky.device.ports import CameraDescription, Packet
 from pinthesky.errors import InvariantBroken, Unavailable
@@ -68,6 +68,8 @@ class _OpenClip:
     """The end of what was asked for."""
     has_motion: bool = False
     keyframe_asked: bool = False
+    capture_id: Optional[str] = None
+    connection: Optional[dict[str, Optional[str]]] = None
 
     @property
     def ends_us(self) -> int:
@@ -189,9 +191,11 @@ class ClipRecorder:
         clip = self._clip
         joined = clip is not None
         if clip is None:
-            clip = _OpenClip(EventId.new(), self._newest_us, self._newest_us)
+            clip = _OpenClip(
+                EventId.new(), self._newest_us, self._newest_us, capture_id=capture_id, connection=connection
+            )
             kept = self._ring.take()
-            self._begin_parts(clip, _last_group(kept), trigger="manual", capture_id=capture_id, connection=connection)
+            self._begin_parts(clip, _last_group(kept), trigger="manual")
             if kept and not self._parts.is_writing:
                 self._put_back(kept)
                 raise Unavailable(f"the disk refuses the recording: {self._parts.refusal}")
@@ -226,28 +230,20 @@ class ClipRecorder:
             clip.keyframe_asked = True
             self._request_keyframe()
 
-    def _begin_parts(
-        self,
-        clip: _OpenClip,
-        packets: list[Packet],
-        *,
-        trigger: Trigger,
-        capture_id: Optional[str] = None,
-        connection: Optional[dict[str, Optional[str]]] = None,
-    ) -> None:
+    def _begin_parts(self, clip: _OpenClip, packets: list[Packet], *, trigger: Trigger) -> None:
         camera = self._description
         if camera is None:
             raise InvariantBroken("a clip begins although no camera was opened")
         header = ClipHeader(
             event_id=clip.event_id,
             trigger=trigger,
-            start=self._moment(clip.motion_until_us),
+            start=self._moment(self._newest_us or 0),
             width=camera.width,
             height=camera.height,
             rotation_left=camera.rotation_left,
             framerate=camera.framerate,
-            capture_id=capture_id,
-            connection=connection,
+            capture_id=clip.capture_id,
+            connection=clip.connection,
         )
         self._parts.begin(header, self._moment, max_s=self._motion.max_duration)
         for packet in packets:
@@ -264,6 +260,9 @@ class ClipRecorder:
         if clip.has_motion:
             self._cool_until_us = now_us + self._motion.cool_down * _US
         self._post(RecordingChanged(False, self._moment(now_us)))
+        if not self._parts.parts:
+            reason = self._parts.refusal or "no picture came that could be shown"
+            self._post(ClipLost(clip.event_id, reason, clip.capture_id, clip.connection))
 
     def _tell_opened(self, timestamp_us: int) -> None:
         self._post(RecordingChanged(True, self._parts.start or self._moment(timestamp_us)))

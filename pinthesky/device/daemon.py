@@ -13,14 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 from pinthesky.aws.connections import ApiGatewayConnectionPoster
-from pinthesky.aws.credentials import CredentialsEndpoint, region_of
 from pinthesky.aws.log_store import CloudWatchLogStore
 from pinthesky.aws.object_store import S3ObjectStore
-from pinthesky.aws.session import AwsSession
+from pinthesky.aws.session import DEFAULT_REGION, session_for
 from pinthesky.device import durable_files, flags
 from pinthesky.device.allowed_destinations import AllowedDestinations
 from pinthesky.device.answer_worker import AnswerWorker
@@ -48,6 +46,7 @@ from pinthesky.device.ports import Camera, Clock
 from pinthesky.device.self_report import Parts, SelfReport
 from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
+from pinthesky.device.slot_file import create_if_missing
 from pinthesky.device.state_folder import StateFolder
 from pinthesky.device.systemd import Notifier, Watchdog
 from pinthesky.device.telemetry import LogShipper, MetricLog, configure_logging
@@ -62,7 +61,6 @@ from pinthesky.version import __version__
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_REGION = "us-east-1"
 STOP_DEADLINE_S = 25.0
 """For the whole stop; systemd's own is longer."""
 EXIT_CONFIGURATION = 2
@@ -89,7 +87,14 @@ class Daemon:
         state = options.state_dir
         self._clock = clock or SystemClock()
         self._time = TimeKeeper(self._clock, state / "time.json")
-        self._session = _session_of(options, self._clock)
+        self._session = session_for(
+            options.cloud_connection,
+            thing_name=options.thing_name,
+            clock=self._clock,
+            region=options.region,
+            s3_endpoint=options.s3_endpoint,
+            ca_bundle=options.ca_bundle,
+        )
         self._allowed = AllowedDestinations(options.settings, options.allow_destinations)
         self._reconciler = ShadowReconciler(
             installed=options.settings,
@@ -276,6 +281,7 @@ class Daemon:
         for flag, prepare in (
             ("--event-output", self._output.prepare),
             ("--configure-input", self._reconciler.prepare),
+            ("--configure-output", lambda: create_if_missing(self.options.configure_output)),
         ):
             try:
                 prepare()
@@ -423,30 +429,6 @@ class Daemon:
             return b'"reported"' in self.options.configure_output.read_bytes()
         except OSError:
             return False
-
-
-def _session_of(options: flags.Options, clock: Clock) -> AwsSession:
-    """The way to the cloud; nothing is loaded for it before its first use."""
-    credentials = None
-    cloud = options.cloud_connection
-    if options.has_cloud:
-        credentials = CredentialsEndpoint(
-            endpoint=cloud.credentials_endpoint or "",
-            role_alias=cloud.role_alias or "",
-            thing_name=options.thing_name,
-            cert=Path(cloud.cert_path or ""),
-            key=Path(cloud.key_path or ""),
-            ca=Path(cloud.cacert_path or ""),
-            clock=clock,
-        )
-        credentials.check()
-    return AwsSession(
-        clock=clock,
-        region=options.region or region_of(cloud.credentials_endpoint or "") or DEFAULT_REGION,
-        credentials=credentials,
-        s3_endpoint=options.s3_endpoint,
-        ca_bundle=options.ca_bundle,
-    )
 
 
 def _age_of(thread: Any) -> Callable[[], float]:

@@ -16,6 +16,7 @@ from pinthesky.device.internal_events import (
     CameraFaulted,
     CameraOpened,
     CaptureJoined,
+    ClipLost,
     EventForCloud,
     ItemsReady,
     ItemStored,
@@ -78,6 +79,7 @@ class EventReporter:
         queue.subscribe(RecordingChanged, self._recording_changed)
         queue.subscribe(EventForCloud, lambda ready: self.send(ready.event))
         queue.subscribe(CaptureJoined, self._capture_joined)
+        queue.subscribe(ClipLost, self._clip_lost)
         queue.subscribe(ItemsReady, self._items_ready)
         queue.subscribe(ItemStored, self._item_stored)
         queue.subscribe(PictureRefused, self._picture_refused)
@@ -165,22 +167,32 @@ class EventReporter:
 
     def _capture_joined(self, event: CaptureJoined) -> None:
         askers = self._also_asked.setdefault(event.event_id, [])
+        asker = Asker(event.capture_id, event.connection)
         if len(askers) >= ASKERS_MAX:
-            self.send(
-                events.UploadEnd(
-                    thing_name=self.thing_name,
-                    start_time=None,
-                    trigger="manual",
-                    event_id=event.event_id,
-                    capture_id=event.capture_id,
-                    connection=event.connection,
-                    error="too many requests for one clip",
-                )
-            )
+            self._tell_failure(event.event_id, asker, "too many requests for one clip")
             return
-        askers.append(Asker(event.capture_id, event.connection))
+        askers.append(asker)
         while len(self._also_asked) > ASKED_MAX:
             self._also_asked.popitem(last=False)
+
+    def _clip_lost(self, event: ClipLost) -> None:
+        logger.error("Nothing of event %s could be recorded: %s", event.event_id, event.reason)
+        for asker in [Asker(event.capture_id, event.connection), *self._also_asked.pop(event.event_id, [])]:
+            if asker != Asker(None, None):
+                self._tell_failure(event.event_id, asker, event.reason)
+
+    def _tell_failure(self, event_id: str, asker: Asker, reason: str) -> None:
+        self.send(
+            events.UploadEnd(
+                thing_name=self.thing_name,
+                start_time=None,
+                trigger="manual",
+                event_id=event_id,
+                capture_id=asker.capture_id,
+                connection=asker.connection,
+                error=reason,
+            )
+        )
 
     def _picture_refused(self, event: PictureRefused) -> None:
         item = event.item

@@ -143,5 +143,5 @@ class EventThread(PermanentThread):
         for handler in self._handlers.get(type(event), ()):
             try:
                 handler(event)
-            except (PinTheSkyError, OSError) as error:  # noqa: PERF203 - each handler may fail by itself
+            except (PinTheSkyError, OSError) as error:
                 logger.warning("%s", error)

@@ -89,12 +89,6 @@ class Options:
     ignored: list[str] = field(default_factory=list)
     """Flags that are accepted for installed units and have no effect."""
 
-    @property
-    def has_cloud(self) -> bool:
-        """Whether temporary credentials can be had."""
-        cloud = self.cloud_connection
-        return bool(cloud.cert_path and cloud.key_path and cloud.credentials_endpoint and cloud.role_alias)
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -142,7 +136,9 @@ def parser() -> argparse.ArgumentParser:
         cloud.add_argument(f"--{name}", metavar="FILE", help="PEM file of the thing's X.509 identity")
     cloud.add_argument("--credentials-endpoint", help="host[:port] of the credentials provider")
     cloud.add_argument("--role-alias", help="role alias of the credentials provider")
-    cloud.add_argument("--shadow-update", default="empty", help="report settings at start: always, never, empty")
+    cloud.add_argument(
+        "--shadow-update", default="empty", help="report settings at start: always, never, empty (default: empty)"
+    )
     cloud.add_argument("--s3-endpoint", help="address of a hub's object store")
     cloud.add_argument("--ca-bundle", help="PEM file of the authorities that the object store is checked with")
     cloud.add_argument(

@@ -104,6 +104,16 @@ class CaptureJoined:
 
 
 @dataclass(frozen=True)
+class ClipLost:
+    """A clip has ended and not one picture of it could be recorded."""
+
+    event_id: str
+    reason: str
+    capture_id: Optional[str]
+    connection: Optional[dict[str, Optional[str]]]
+
+
+@dataclass(frozen=True)
 class SpoolPressed:
     """Items were forced out of the spool before they were stored."""
 

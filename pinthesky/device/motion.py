@@ -378,29 +378,27 @@ class GateChange(enum.Enum):
 class MotionGate:
     """Scores in, "motion began" and "motion ended" out; time is what the caller says it is.
 
-    Motion begins when it has lasted ``min_duration_s`` (quiet shorter than ``hold_s`` does not interrupt it) and
-    ``cool_down_s`` have passed since the last end; it ends after ``hold_s`` of quiet. Motion that is still there when
-    the cool-down ends begins then.
+    Motion begins when it has lasted ``min_duration_s`` (quiet shorter than ``hold_s`` does not interrupt it),
+    and ends after ``hold_s`` of quiet. Post-roll and cool-down belong to the clip (`clip_recorder`).
 
     A clock that jumps back counts as no time at all. A clock that jumps ahead by more than ``LEAP_S`` says nothing
-    about what happened meanwhile: motion not yet begun starts over; cool-down and hold are over.
+    about what happened meanwhile: motion not yet begun starts over; the hold is over.
     """
 
     LEAP_S = 10.0
     SAME_S = 1e-6
     """Differences of times that are sums of fractions are not trusted beyond this."""
 
-    def __init__(self, *, min_duration_s: float = 0.0, hold_s: float = 1.0, cool_down_s: float = 0.0) -> None:
-        for name, value in (("min_duration", min_duration_s), ("hold", hold_s), ("cool_down", cool_down_s)):
+    def __init__(self, *, min_duration_s: float = 0.0, hold_s: float = 1.0) -> None:
+        for name, value in (("min_duration", min_duration_s), ("hold", hold_s)):
             if not 0 <= value < math.inf:
                 raise InvalidInput(name, f"must be a finite number of seconds from 0 on, not {value!r}")
-        self._min_duration_s, self._hold_s, self._cool_down_s = min_duration_s, hold_s, cool_down_s
+        self._min_duration_s, self._hold_s = min_duration_s, hold_s
         self._in_motion = False
         self._now_s: Optional[float] = None
         self._moving_since_s: Optional[float] = None
         self._moved_at_s = 0.0
         self._was_quiet = True
-        self._closed_until_s = -math.inf
 
     @property
     def in_motion(self) -> bool:
@@ -422,7 +420,6 @@ class MotionGate:
             if self._moving_since_s is not None:
                 self._moving_since_s += elapsed_s
             self._moved_at_s += elapsed_s
-            self._closed_until_s += elapsed_s
             elapsed_s = 0.0
         self._now_s = now_s
         return elapsed_s
@@ -436,7 +433,7 @@ class MotionGate:
             self._moving_since_s = now_s
         self._moved_at_s, self._was_quiet = now_s, False
         lasted = now_s - self._moving_since_s >= self._min_duration_s - self.SAME_S
-        if self._in_motion or not lasted or now_s < self._closed_until_s - self.SAME_S:
+        if self._in_motion or not lasted:
             return GateChange.NONE
         self._in_motion = True
         return GateChange.BEGAN
@@ -450,5 +447,4 @@ class MotionGate:
         if not self._in_motion:
             return GateChange.NONE
         self._in_motion = False
-        self._closed_until_s = now_s + self._cool_down_s
         return GateChange.ENDED

@@ -31,18 +31,30 @@ def write_slot(path: Path, content: bytes) -> None:
         return
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        old_size = os.fstat(descriptor).st_size
-        if old_size > SLOT_MAX:
-            os.ftruncate(descriptor, SLOT_MAX)
-        padded = content.ljust(min(old_size, SLOT_MAX))
-        written = os.pwrite(descriptor, padded, 0)
-        while written < len(padded):  # only a disk that is just becoming full takes a part
-            written += os.pwrite(descriptor, padded[written:], written)
+        old_size = min(os.fstat(descriptor).st_size, SLOT_MAX)
+        os.ftruncate(descriptor, old_size)
+        _make_room(descriptor, old_size, len(content))
+        _write_all(descriptor, content.ljust(old_size), 0)
         os.ftruncate(descriptor, len(content))
         if old_size == 0:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _make_room(descriptor: int, old_size: int, size: int) -> None:
+    """Take the disk's room with spaces behind the old content, which stays whole if there is none."""
+    try:
+        _write_all(descriptor, b" " * (size - old_size), old_size)
+    except OSError:
+        os.ftruncate(descriptor, old_size)
+        raise
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
 
 
 def create_if_missing(path: Path, content: bytes = b"") -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pinthesky.errors import InvalidInput
 
-_T = TypeVar("_T", bound="Identifier")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SHADOW_NAME = "pinthesky"
 
@@ -25,11 +26,12 @@ class Identifier(str):
     _pattern: ClassVar[re.Pattern[str]] = re.compile(r"[\x21-\x7e]{1,256}")
     _rule: ClassVar[str] = "must be 1 to 256 printable characters"
 
-    def __new__(cls: type[_T], value: object) -> _T:
+    def __new__(cls, value: object) -> Self:
+        """See `parse`."""
         return cls.parse(value)
 
     @classmethod
-    def parse(cls: type[_T], value: object, field: str | None = None) -> _T:
+    def parse(cls, value: object, field: str | None = None) -> Self:
         """Validate `value` (anything from outside) and return it as this type."""
         if not isinstance(value, str) or cls._pattern.fullmatch(value) is None:
             shown = repr(value)

@@ -174,14 +174,19 @@ class ModeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def check(self) -> None:
         """The zone exists on this machine."""
-        if self.time_zone is not None:
-            # ZoneInfo reads files by this name, so its form is checked before anything is opened.
-            try:
-                if re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", self.time_zone) is None:
-                    raise ValueError(self.time_zone)
-                ZoneInfo(self.time_zone)
-            except (ValueError, OSError, LookupError) as error:
-                raise InvalidInput("time_zone", f"must be an IANA time zone, got {self.time_zone!r}") from error
+        if self.time_zone is not None and not _is_time_zone(self.time_zone):
+            raise InvalidInput("time_zone", f"must be an IANA time zone, got {self.time_zone!r}")
+
+
+def _is_time_zone(name: str) -> bool:
+    # ZoneInfo reads files by this name, so its form is checked before anything is opened.
+    if re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", name) is None:
+        return False
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return False
+    return True
 
 
 Section = Union[

@@ -70,7 +70,8 @@ def test_an_answer_is_the_event_wrapped_as_an_invocation(stage: Stage):
 def test_answers_go_out_in_order(stage: Stage):
     for number in range(20):
         stage.answer(number)
-    wait_until(lambda: stage.numbers == list(range(20)))
+    wait_until(lambda: len(stage.numbers) == 20)
+    assert stage.numbers == list(range(20))
 
 
 def test_an_endpoint_that_was_not_allowed_gets_nothing(stage: Stage, caplog: pytest.LogCaptureFixture):
@@ -108,7 +109,8 @@ def test_an_adapter_that_cannot_be_made_yet_is_made_for_a_later_answer(stage: St
     stage.makings = [Unavailable("no credentials"), None]
     stage.answer(1)
     stage.answer(2)
-    wait_until(lambda: stage.numbers == [2])
+    wait_until(lambda: bool(stage.numbers))
+    assert stage.numbers == [2]
 
 
 def test_a_defect_in_one_answer_does_not_end_the_others(stage: Stage, caplog: pytest.LogCaptureFixture):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pinthesky.device.clip_journal import ClipHeader, JournalWriter, read_journal
 from pinthesky.device.clip_parts import PART_BYTES_MAX, PartWriter
 from pinthesky.device.clip_recorder import CameraTime, ClipRecorder
-from pinthesky.device.internal_events import MotionStarted, RecordingChanged
+from pinthesky.device.internal_events import ClipLost, MotionStarted, RecordingChanged
 from pinthesky.device.ports import CameraDescription, Packet
 from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.recording import Moment
@@ -380,6 +380,28 @@ def test_a_capture_that_the_disk_refuses_fails_and_leaves_the_pre_roll():
     stage.disk.free_bytes = None
     stage.run(0.05, moving=True)
     assert stage.sent[-1].timestamp_us - stage.disk.recorded()[0].timestamp_us >= 3 * US
+
+
+def test_a_capture_of_which_nothing_could_be_recorded_says_so_at_its_end():
+    stage = Stage()
+    stage.picture(keyframe=False)
+    captured = stage.recorder.capture(5, "c1", {"id": "x"})
+    stage.picture(keyframe=False)
+    stage.recorder.end()
+    reason = "no picture came that could be shown"
+    assert stage.of(ClipLost) == [ClipLost(captured.event_id, reason, "c1", {"id": "x"})]
+
+
+def test_motion_that_the_disk_took_nothing_of_says_so_at_its_end():
+    stage = Stage()
+    stage.disk.free_bytes = 0
+    stage.run(1, moving=True)
+    stage.run(5)
+    assert [lost.reason for lost in stage.of(ClipLost)] == ["no space left on device"]
+    stage.disk.free_bytes = None
+    stage.run(1, moving=True)
+    stage.run(5)
+    assert len(stage.of(ClipLost)) == 1
 
 
 # Ends that others decide

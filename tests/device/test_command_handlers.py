@@ -19,7 +19,12 @@ from pinthesky.model.commands import parse_command
 from pinthesky.model.identifiers import EventId, ThingName
 from pinthesky.model.recording import Item, Moment
 
-CONNECTION = {"id": "abc=", "manager_id": "m", "management_endpoint": "https://x.example/p", "invoke_id": "7"}
+CONNECTION: dict[str, Optional[str]] = {
+    "id": "abc=",
+    "manager_id": "m",
+    "management_endpoint": "https://x.example/p",
+    "invoke_id": "7",
+}
 JPEG = b"\xff\xd8 still \xff\xd9"
 
 

@@ -118,7 +118,7 @@ def test_an_unreadable_memory_is_no_memory(tmp_path: Path, content: bytes):
 
 
 def test_a_memory_that_cannot_be_written_is_told_once_and_stops_nothing(world: World, caplog: Any):
-    (world.folder / "destination.json.new").mkdir()
+    (world.folder / ".destination.json.new").mkdir()
     for number in (1, 2):
         world.clip(number)
         world.run()

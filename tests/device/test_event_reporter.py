@@ -14,6 +14,7 @@ from pinthesky.device.internal_events import (
     CameraFaulted,
     CameraOpened,
     CaptureJoined,
+    ClipLost,
     EventForCloud,
     ItemsReady,
     ItemStored,
@@ -151,6 +152,20 @@ def test_askers_of_one_clip_are_bounded_and_those_beyond_get_an_error_at_once(
     [sent] = stage.happen(*(CaptureJoined(EVENT, f"c{number}", None) for number in range(3)))
     assert (sent["capture_id"], sent["error"]) == ("c2", "too many requests for one clip")
     assert len(stage.store(item())) == 1 + 3
+
+
+def test_everybody_who_asked_for_a_clip_that_could_not_be_recorded_is_told_why(stage: Stage):
+    sent = stage.happen(CaptureJoined(EVENT, "c2", None), ClipLost(EVENT, "disk is full", "c1", CONNECTION))
+    assert [(event["name"], event["capture_id"], event["error"]) for event in sent] == [
+        ("upload_end", "c1", "disk is full"),
+        ("upload_end", "c2", "disk is full"),
+    ]
+    assert [connection for connection, _ in stage.answered] == [CONNECTION]
+
+
+def test_a_clip_that_nobody_asked_for_and_that_is_lost_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture):
+    assert stage.happen(ClipLost(EVENT, "disk is full", None, None)) == []
+    assert f"Nothing of event {EVENT} could be recorded: disk is full" in caplog.text
 
 
 def test_events_that_were_asked_for_again_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch):

@@ -181,7 +181,12 @@ def test_beyond_the_bound_events_are_refused_and_it_is_said_once(
 def test_the_end_serves_what_was_posted_before_it_and_what_that_posts():
     stage = Stage()
     held = threading.Event()
-    stage.thread.subscribe(Done, lambda _: held.wait(10) and stage.thread.post(Said("last")))
+
+    def post_another(_: Done) -> None:
+        held.wait(10)
+        stage.thread.post(Said("last"))
+
+    stage.thread.subscribe(Done, post_another)
     stage.thread.subscribe(Said, lambda event: stage.heard.append(event.word))
     stage.thread.post(Done())
     stage.thread.start()

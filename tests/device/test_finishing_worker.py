@@ -38,7 +38,10 @@ class Stage:
         self.spool = ClipSpool(folder, max_bytes=10**9, min_free_bytes=0, free_bytes=lambda _: self.free_bytes)
         self.spool.open()
         self.finish: Callable[[Path], list[Item]] = ClipFinisher(self.spool, as_mp4=False).finish
-        self.worker = FinishingWorker(self.spool, lambda path: self.finish(path), self.post)
+        self.worker = FinishingWorker(self.spool, self._finish, self.post)
+
+    def _finish(self, path: Path) -> list[Item]:
+        return self.finish(path)
 
     def post(self, event: object) -> None:
         with self._changed:

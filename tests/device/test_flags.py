@@ -326,7 +326,7 @@ def test_the_help_names_every_flag_with_its_default(capsys: pytest.CaptureFixtur
     assert raised.value.code == 0
     text = capsys.readouterr().out
     for row in [*SETTINGS, *OTHERS, *SWITCHES]:
-        assert row[0] in text
+        assert str(row[0]) in text
     assert "(default: 640x480)" in " ".join(text.split())
 
 

@@ -30,7 +30,9 @@ def test_after_the_first_has_closed_it_the_folder_can_be_had(tmp_path: Path):
     first = StateFolder(tmp_path / "state")
     first.close()
     first.close()
-    StateFolder(tmp_path / "state").close()
+    second = StateFolder(tmp_path / "state")
+    assert (second.path / "lock").exists()
+    second.close()
 
 
 def test_a_file_in_its_place_is_told(tmp_path: Path):

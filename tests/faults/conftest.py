@@ -51,10 +51,12 @@ class Ballast:
         self.folder.mkdir()
 
     def fill(self) -> None:
-        """Leave not a byte, nor an inode."""
+        """Leave not a byte, nor an inode where their number was set."""
         with (self.folder / "bytes").open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(bytes(4096)):
                 pass
+        if os.statvfs(self.folder).f_files > 1000:
+            return
         with contextlib.suppress(OSError):
             for number in range(os.statvfs(self.folder).f_ffree + 1):
                 (self.folder / str(number)).touch()

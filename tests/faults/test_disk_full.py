@@ -35,13 +35,13 @@ def told_of_pressure(client: FakeDeviceClient) -> list[dict]:
     [
         pytest.param(("--spool-min-free", "2M"), id="free-space"),
         pytest.param(("--spool-min-free", "0"), id="to-the-last-byte"),
-        pytest.param(("--spool-min-free", "0", "--spool-max-bytes", "3M"), id="spool-bound"),
+        pytest.param(("--spool-min-free", "0", "--spool-max-bytes", "16M"), id="spool-bound"),
     ],
 )
 def test_recording_goes_on_in_a_full_spool_and_the_oldest_go(
     tmp_path: Path, small_disk: MakeDisk, client_of: ClientOf, bounds: tuple[str, ...]
 ) -> None:
-    disk = small_disk("size=6m")
+    disk = small_disk("size=6m" if "16M" not in bounds else "size=32m")
     daemon = DaemonProcess(tmp_path / "daemon", WALKS, *SCENE, *SHORT, *bounds, "--spool-dir", str(disk / "spool"))
     daemon.spool = disk / "spool"
     with running(daemon):
@@ -57,8 +57,8 @@ def test_recording_goes_on_in_a_full_spool_and_the_oldest_go(
         assert no_traceback(daemon)
     assert pressure[0]["dropped_files"] >= 1
     assert report["items_lost"] >= 3
-    if "3M" in bounds:
-        assert sum(item["size"] for item in daemon.sidecars()) <= 3 * 1024 * 1024
+    if "16M" in bounds:
+        assert sum(item["size"] for item in daemon.sidecars()) <= 16 * 1024 * 1024
     if "2M" in bounds:
         assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize >= 2 * 1024 * 1024
     events = [line.split("event ")[1][:32] for line in daemon.log if "Motion began" in line]
@@ -155,7 +155,7 @@ def test_a_disk_that_is_full_for_state_and_events_holds_nothing_up(
         ballast.fill()
         client = client_of(daemon)
         for number in range(40):
-            client.command("configuration", capture_id=f"{number}-{'x' * 100}")
+            client.command("configuration", capture_id=f"{number}-{'x' * 40}")
         client.shadow.desire(health={"interval": 77})
         daemon.wait_log("Cannot write events to|Cannot store the position", count=1)
         daemon.wait_log("Clip of event .* is on the disk", timeout_s=60)

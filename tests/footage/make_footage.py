@@ -6,8 +6,8 @@ people.mp4 is the lower middle of vtest.avi, where now and then somebody crosses
 rearranged: frames FIRST to LAST follow each other as they were filmed, at their 10 frames a second. The cut-out is
 shown at twice its size so that a daemon meets the usual 640x480. tree.mp4 is the whole of tree.avi.
 
-Truth: the ranges were found as differences from the mean of the empty lawn (a blurred pixel more than 22 grey levels
-away, at least six of them), and then each border was looked at by eye. They are in `people.json` and `tree.json`.
+Truth: the ranges were found as differences from the median of the empty lawn (a blurred pixel more than 22 grey levels
+away, at least six of them), and each border was then looked at by eye; in tree.mp4 by eye alone.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import av
 
@@ -38,6 +38,7 @@ def open_container(address: Address, settings: CameraSettings) -> tuple[InputCon
             "r",
             format=media_format,
             options=options_for(address, settings),
+            metadata_errors="replace",
             timeout=(OPEN_TIMEOUT_S, READ_TIMEOUT_S / 2 if _is_rtsp(address) else READ_TIMEOUT_S),
         )
     try:
@@ -140,8 +141,6 @@ def _meaning(error: Exception, address: Address, *, in_time: bool) -> PinTheSkyE
     return Unavailable(f"{where} failed: {reason}")
 
 
-def _without_address(error: Exception) -> Optional[Exception]:
-    """The error without the file name that PyAV puts into it, which may hold a password."""
-    if getattr(error, "filename", None) is None:
-        return error
-    return RuntimeError(f"{type(error).__name__}: {getattr(error, 'strerror', None)}")
+def _without_address(error: Exception) -> Exception:
+    """What happened, as the cause of our error: PyAV's own text quotes the address with its password."""
+    return RuntimeError(f"{type(error).__name__}: {getattr(error, 'strerror', None) or 'no further word'}")

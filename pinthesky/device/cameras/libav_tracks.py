@@ -67,8 +67,8 @@ class Track(Protocol):
 class PassthroughTrack:
     """Packets as they came, in Annex B, keyframes with their parameter sets; decoded for luma frames and stills.
 
-    Decoding keeps the deblocking filter: leaving it out saves a tenth at most, and its drift would jump at every
-    keyframe, which a motion detector sees.
+    Decoding keeps the deblocking filter: leaving it out saves little, and its drift would jump at every keyframe,
+    which a motion detector sees.
     """
 
     encodes = False
@@ -165,7 +165,9 @@ class EncodedTrack:
         self._luma = _LumaTap(self.width, self.height, settings.rotation)
         self.luma_size = self._luma.size
         self.picture: Optional[VideoFrame] = None
-        self._masker = Masker(privacy_masks, self.width, self.height, settings.rotation) if privacy_masks else None
+        self._masker: Optional[Masker] = None
+        if privacy_masks:
+            self._masker = Masker(privacy_masks, width=self.width, height=self.height, rotation=settings.rotation)
         self._encoder = H264Encoder(settings, width=self.width, height=self.height, framerate=framerate)
         self._frame_us = max(1, round(1_000_000 / framerate))
         self._last_us = -1

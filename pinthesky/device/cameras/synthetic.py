@@ -79,7 +79,7 @@ class SyntheticCamera(Camera):
             scene=Scene(width, height, self._address.seed),
             encoder=H264Encoder(settings, width=width, height=height, framerate=settings.framerate),
             luma=LumaMaker(width, height, rotation),
-            masker=Masker(privacy_masks, width, height, rotation) if privacy_masks else None,
+            masker=Masker(privacy_masks, width=width, height=height, rotation=rotation) if privacy_masks else None,
             framerate=settings.framerate,
             rotation=rotation,
         )

@@ -83,8 +83,8 @@ class Scene:
         for _ in range(_NOISE_PLANES):
             noise = random.standard_normal((height, width), np.float32) * _NOISE_SIGMA
             self._yards.append(np.clip(yard + noise, _BLACK, _WHITE).astype(np.uint8))
-        self._person = _texture(random, max(8, height * 2 // 5), max(4, height // 8), 30, 110)
-        self._speck = _texture(random, max(3, height // 40), max(3, height // 40), 20, 40)
+        self._person = _texture(random, max(8, height * 2 // 5), max(4, height // 8), greys=(30, 110))
+        self._speck = _texture(random, max(3, height // 40), max(3, height // 40), greys=(20, 40))
         tint = np.linspace(0, 10, width // 2).astype(np.uint8)
         self._chroma = np.concatenate(
             [
@@ -144,9 +144,10 @@ def _yard(random: np.random.Generator, width: int, height: int) -> NDArray[Any]:
     return ground
 
 
-def _texture(random: np.random.Generator, height: int, width: int, darkest: int, lightest: int) -> NDArray[Any]:
+def _texture(random: np.random.Generator, height: int, width: int, *, greys: tuple[int, int]) -> NDArray[Any]:
+    """Random blocks; `greys` are the darkest and one above the lightest."""
     cell = max(1, width // 6)
-    coarse = random.integers(darkest, lightest, (height // cell + 1, width // cell + 1))
+    coarse = random.integers(*greys, (height // cell + 1, width // cell + 1))
     return np.kron(coarse, np.ones((cell, cell)))[:height, :width].astype(np.uint8)
 
 

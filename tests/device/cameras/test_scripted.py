@@ -15,7 +15,8 @@ PACKET = Packet(b"\x00\x00\x01\x65", 7, is_keyframe=True)
 
 
 def test_a_frame_is_handed_over_in_the_callers_thread():
-    camera, got = ScriptedCamera(DESCRIPTION), []
+    got: list[Frame] = []
+    camera = ScriptedCamera(DESCRIPTION)
     assert camera.open(SETTINGS, [[(0, 0), (9, 0), (9, 9)]]).rotation_left == 90
     camera.start(got.append)
     camera.emit(PACKET)
