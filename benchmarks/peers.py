@@ -5,8 +5,8 @@
 
 Motion (Debian's package) and the daemon watch the clip as an H.264 camera of 640x480 over RTSP, both at once, each
 recording without re-encoding; DVR-Scan, which reads files, scans it afterwards and writes nothing, which is in its
-favour. Each is told to end an event after one second without motion, or no two passages could be told apart by any;
-all else is as it comes. Without `--clip` it is the judging clip beside the checkout if that is there, else our own footage.
+favour. All are told to end an event after two seconds without motion, which is DVR-Scan's default; with those of the
+others the passages of this clip could not be told apart. All else is as it comes. Without `--clip` it is the judging clip beside the checkout if that is there, else our own footage.
 
 found: passages that an event covers. merged: passages that share their event with the one before. false: events where
 nobody is. alerts: all events.
@@ -49,7 +49,8 @@ JUDGING_END = 1388
 """From here on the camera itself is nudged."""
 OWN_CLIP = ROOT / "tests" / "footage" / "people.mp4"
 SAME_PASSAGE_FRAMES = 20
-QUIET_ENDS_EVENT_S = 1
+QUIET_ENDS_EVENT_S = 2
+"""DVR-Scan's own default; Motion's is 60 and the daemon's 5."""
 DVR_SCAN = OTHERS / "peers" / "bin" / "dvr-scan"
 
 Span = tuple[float, float]

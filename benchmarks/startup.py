@@ -66,7 +66,6 @@ def start(daemon: DaemonProcess) -> tuple[float, float, float]:
         daemon.wait_ready()
         wall_s = time.monotonic() - began_s
         used_s, resident_mb = cpu_s(daemon.pid), memory_of(daemon.pid).resident
-        daemon.stop()
     return wall_s, used_s, resident_mb
 
 

@@ -3,8 +3,9 @@
 The client watches the file's inode, so a rename over it would blind it; and an empty file makes it fail. So the new
 content, filled up with spaces to the length of the old one, goes over it in one write, and the spaces are cut off
 after that: before and after each of the two calls the file holds one whole JSON document. A read that falls into the
-call itself may see parts of both; the client then reads again, because of the close that follows. The file is a slot
-and no queue: who writes twice within 600 ms loses the first (see `event_output`).
+call itself may see parts of both; the client then reads again, because of the close that follows. On a disk
+without room for the new content the old stays whole. The file is a slot and no queue: who writes twice within 600 ms
+loses the first (see `event_output`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ def write_slot(path: Path, content: bytes) -> None:
         return
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        old_size = min(os.fstat(descriptor).st_size, SLOT_MAX)
-        os.ftruncate(descriptor, old_size)
+        old_size = os.fstat(descriptor).st_size
+        if old_size > SLOT_MAX:
+            os.ftruncate(descriptor, SLOT_MAX)
+            old_size = SLOT_MAX
         _make_room(descriptor, old_size, len(content))
         _write_all(descriptor, content.ljust(old_size), 0)
         os.ftruncate(descriptor, len(content))

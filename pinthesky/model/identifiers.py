@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pinthesky.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self  # only read by type checkers, which know it
 
 SHADOW_NAME = "pinthesky"
 

@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.aws_fixtures import (  # noqa: F401 - fixtures are found by being here
+    bucket,
+    credentials_server,
+    data_plane,
+    moto_port,
+    s3,
+)
 from tests.support.daemon_process import DaemonProcess
 from tests.support.fake_device_client import FakeDeviceClient
 

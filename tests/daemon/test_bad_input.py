@@ -25,7 +25,7 @@ def refusal(daemon: DaemonProcess) -> str:
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    "flags,expected",
     [
         (("--framerate", "0"), "--framerate: must be a whole number from 1 to 120, got '0'"),
         (("--resolution", "641x480"), "--resolution: must be WxH, both even"),
@@ -42,7 +42,7 @@ def test_a_wrong_flag_is_named_with_its_bound(tmp_path: Path, flags: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    ("camera", "expected"),
+    "camera,expected",
     [
         ("nowhere.mp4", "--camera"),
         ("gopher://camera", "--camera"),

@@ -18,9 +18,16 @@ SCENE = ("--resolution", "320x240", "--framerate", str(FRAMERATE), "--encoding-b
 
 def numbers_of(daemon: DaemonProcess, index: int = 0) -> list[int]:
     """The picture numbers of a clip; every one must be readable."""
-    numbers = [number for _, number in numbers_in_clip(daemon.clips()[index]["path"])]
-    assert None not in numbers
-    return numbers
+    return [number for _, number in numbered(daemon, index)]
+
+
+def numbered(daemon: DaemonProcess, index: int = 0) -> list[tuple[int, int]]:
+    """(µs, number) of every picture of a clip."""
+    found = []
+    for timestamp_us, number in numbers_in_clip(daemon.clips()[index]["path"]):
+        assert number is not None
+        found.append((timestamp_us, number))
+    return found
 
 
 def test_motion_becomes_one_clip_with_every_picture_from_the_pre_roll_to_the_post_roll(tmp_path: Path) -> None:
@@ -44,7 +51,7 @@ def test_timestamps_in_the_clip_are_those_of_the_camera(tmp_path: Path) -> None:
     )
     with running(daemon):
         assert daemon.wait(60) == 0
-    found = numbers_in_clip(daemon.clips()[0]["path"])
+    found = numbered(daemon)
     first_us, first_number = found[0]
     for timestamp_us, number in found:
         assert timestamp_us - first_us == (number - first_number) * 1_000_000 // FRAMERATE

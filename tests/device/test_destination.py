@@ -162,9 +162,8 @@ def test_a_remembered_destination_that_is_no_longer_allowed_is_given_up(tmp_path
     first.set(old)
     first.prove(old)
     wanted = Destination(bucket="new-bucket", video_prefix="v", image_prefix="i")
-    kept, given_up = (
-        DestinationKeeper(state_file, lambda: 0.5, lambda _, allowed=allowed: allowed) for allowed in (True, False)
-    )
+    kept = DestinationKeeper(state_file, lambda: 0.5, lambda _: True)
+    given_up = DestinationKeeper(state_file, lambda: 0.5, lambda _: False)
     kept.set(wanted)
     given_up.set(wanted)
     assert kept.current == old

@@ -133,7 +133,7 @@ def test_the_command_line_of_an_installed_unit_is_taken():
         *("--log-level", "WARNING", "--shadow-update", "always", "--rotation", "90"),
         AWS_DEFAULT_REGION="us-east-2",
     )
-    assert found.has_cloud
+    assert found.cloud_connection.role_alias
     assert found.cloud_connection == CloudConnection(
         cert_path="/c",
         key_path="/k",
@@ -253,8 +253,8 @@ def test_credentials_are_given_wholly_or_not_at_all(missing: int):
 
 
 def test_without_credentials_there_is_no_cloud():
-    assert not options().has_cloud
-    assert options(*CLOUD, ENDPOINT).has_cloud
+    assert options().cloud_connection.role_alias is None
+    assert options(*CLOUD, ENDPOINT).cloud_connection.credentials_endpoint
 
 
 @pytest.mark.parametrize("variable", [row[1] for row in SWITCHES])
