@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The floors of `daemon_rtsp.py`: PyAV that reads a stream and throws it away, decoded or not, until it is ended.
 
-    python benchmarks/bare_pyav.py URL [--decode]
+python benchmarks/bare_pyav.py URL [--decode]
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import scenes  # noqa: E402 - the checkout, installed or not
-from benchmarks.measured_processes import (  # noqa: E402 - the checkout
+from benchmarks import scenes
+from benchmarks.measured_processes import (
     REPLAY,
     RING_S,
     Line,
@@ -29,9 +29,9 @@ from benchmarks.measured_processes import (  # noqa: E402 - the checkout
     floor_running,
     watch,
 )
-from benchmarks.measuring import ZERO, ZERO_2, Report, arguments  # noqa: E402 - the checkout
-from tests.support.aws_fixtures import moto_client  # noqa: E402 - the checkout
-from tests.support.aws_servers import REGION, CredentialsServer, moto_server  # noqa: E402 - the checkout
+from benchmarks.measuring import ZERO, ZERO_2, Report, arguments
+from tests.support.aws_fixtures import moto_client
+from tests.support.aws_servers import REGION, CredentialsServer, moto_server
 
 BUCKET = "clips"
 CPU_PERCENT_MAX = 2.0
@@ -86,8 +86,8 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
         clips = len(daemons[BUSY].clips())
     add_table(report, lines, floor=FLOOR)
     report.note(
-        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP more"
-        f" = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too.\n"
+        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP"
+        f" more = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too.\n"
         f"Clips made before the memory was read: {clips} without upload, {stored} stored with it."
     )
     _judge(report, lines)
@@ -104,9 +104,7 @@ def _judge(report: Report, lines: dict[str, Line]) -> None:
         unit="MB",
         beside=f"{lines[FLOOR].memory.resident:.0f} MB for the replay alone",
     )
-    report.judge(
-        "memory after uploads", lines[UPLOADING].memory.resident, RESIDENT_AFTER_UPLOAD_MAX_MB, unit="MB"
-    )
+    report.judge("memory after uploads", lines[UPLOADING].memory.resident, RESIDENT_AFTER_UPLOAD_MAX_MB, unit="MB")
     percent = lines[QUIET].percent
     report.note(
         f"Estimates, not measured: {percent * ZERO_2:.0f} % of a core of a Zero 2 and {percent * ZERO:.0f} % of a Zero"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import scenes  # noqa: E402 - the checkout, installed or not
-from benchmarks.measured_processes import (  # noqa: E402 - the checkout
+from benchmarks import scenes
+from benchmarks.measured_processes import (
     RING_S,
     Line,
     add_table,
@@ -27,9 +27,9 @@ from benchmarks.measured_processes import (  # noqa: E402 - the checkout
     floor_running,
     watch,
 )
-from benchmarks.measuring import ZERO, ZERO_2, Report, arguments  # noqa: E402 - the checkout
-from tests.support.daemon_process import DaemonProcess  # noqa: E402 - the checkout
-from tests.support.rtsp_server import RtspServer  # noqa: E402 - the checkout
+from benchmarks.measuring import ZERO, ZERO_2, Report, arguments
+from tests.support.daemon_process import DaemonProcess
+from tests.support.rtsp_server import RtspServer
 
 BARE = Path(__file__).with_name("bare_pyav.py")
 DEMUX = "floor: PyAV reads"
@@ -60,8 +60,9 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
         clips = len(daemons[BUSY].clips())
     add_table(report, lines, floor=DEMUX)
     report.note(
-        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP more"
-        f" = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too. Clips made: {clips}."
+        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP"
+        f" more = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too.\n"
+        f"Clips made: {clips}."
     )
     _judge(report, lines)
 
@@ -71,7 +72,7 @@ def _judge(report: Report, lines: dict[str, Line]) -> None:
         report.headline(
             f"CPU from an RTSP camera, {name.partition(', ')[2]}",
             f"{lines[name].percent:.2f} % of a core",
-            f"{lines[floor].percent:.2f} % for bare PyAV that reads and decodes, {lines[DEMUX].percent:.2f} % that reads",
+            f"{lines[floor].percent:.2f} % for bare PyAV that reads and decodes, {lines[DEMUX].percent:.2f} % reads",
         )
     report.headline("memory from an RTSP camera", f"{lines[BUSY].memory.resident:.0f} MB",
                     f"{lines[DECODE].memory.resident:.0f} MB for bare PyAV")  # fmt: skip

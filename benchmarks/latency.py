@@ -16,10 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import scenes  # noqa: E402 - the checkout, installed or not
-from benchmarks.event_file import motion_starts  # noqa: E402 - the checkout
-from benchmarks.measured_processes import ReplayDaemon, all_running  # noqa: E402 - the checkout
-from benchmarks.measuring import Report, arguments, percentile  # noqa: E402 - the checkout
+from benchmarks import scenes
+from benchmarks.event_file import motion_starts
+from benchmarks.measured_processes import ReplayDaemon, all_running
+from benchmarks.measuring import Report, arguments, percentile
 
 BUDGET_MS = 100.0
 SHORTEST_CLIPS = ("--buffer", "2", "--post-roll", "1")
@@ -67,8 +67,9 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
         ],
     )
     report.note(
-        f"{count} daemons side by side. The detector decides on the first frame here; of a figure that appears little by"
-        " little it may take one frame more, 100 ms at ten luma frames a second."
+        f"{count} daemons side by side. The detector decides on the first frame here; of a figure that appears little"
+        " by little it may take one frame more, 100 ms at ten luma frames a second.\nNot in these figures: an event"
+        " that begins within 0.6 s of another waits for the rest of that time, since the client may not have read it."
     )
     report.judge(
         "motion to event file, 95 of 100 events",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -17,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("av", "numpy", "msgspec", "boto3")
@@ -63,10 +64,10 @@ class Usage(NamedTuple):
     peak_mb: float
 
 
-def run_to_end(command: Sequence[str | Path], **options: object) -> Usage:
-    """Run a program to its end and say what it used. `options` are those of Popen."""
+def run_to_end(command: Sequence[str | Path], *, cwd: Path, output: IO[str]) -> Usage:
+    """Run a program to its end and say what it used. What it says on stderr is dropped."""
     began_s = time.monotonic()
-    child = subprocess.Popen([str(part) for part in command], **options)  # type: ignore[call-overload] - passed on
+    child = subprocess.Popen([str(part) for part in command], cwd=cwd, stdout=output, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     return Usage(
@@ -94,7 +95,7 @@ def cpu_in_windows(pids: dict[str, int], *, windows: int, window_s: float) -> di
 def percentile(values: Sequence[float], percent: float) -> float:
     """The value that `percent` of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def spread(values: Sequence[float], digits: int) -> str:

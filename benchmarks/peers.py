@@ -6,10 +6,11 @@
 Motion (Debian's package) and the daemon watch the clip as an H.264 camera of 640x480 over RTSP, both at once, each
 recording without re-encoding; DVR-Scan, which reads files, scans it afterwards and writes nothing, which is in its
 favour. All are told to end an event after two seconds without motion, which is DVR-Scan's default; with those of the
-others the passages of this clip could not be told apart. All else is as it comes. Without `--clip` it is the judging clip beside the checkout if that is there, else our own footage.
+others the passages of this clip could not be told apart. All else is as it comes. Without `--clip` it is the judging
+clip beside the checkout if that is there, else our own footage.
 
-found: passages that an event covers. merged: passages that share their event with the one before. false: events where
-nobody is. alerts: all events.
+found: passages that an event covers. merged: passages that an event runs on into. false: events where nobody is.
+alerts: all events.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from av.bitstream import BitStreamFilterContext
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.event_file import motion_starts  # noqa: E402 - the checkout, installed or not
-from benchmarks.measured_processes import all_running  # noqa: E402 - the checkout
-from benchmarks.measuring import ROOT, Report, arguments, cpu_s, machine, memory_of, run_to_end  # noqa: E402 - the checkout
-from pinthesky.device.ports import Packet  # noqa: E402 - the checkout
-from tests.support.daemon_process import DaemonProcess  # noqa: E402 - the checkout
-from tests.support.rtsp_server import RtspServer  # noqa: E402 - the checkout
-from tools.prepare import OTHERS, make_peers  # noqa: E402 - the checkout
+from benchmarks.event_file import motion_starts
+from benchmarks.measured_processes import all_running
+from benchmarks.measuring import ROOT, Report, arguments, cpu_s, machine, memory_of, run_to_end
+from pinthesky.device.ports import Packet
+from tests.support.daemon_process import DaemonProcess
+from tests.support.rtsp_server import RtspServer
+from tools.prepare import OTHERS, make_peers
 
 WIDTH, HEIGHT, FPS = 640, 480, 10
 JUDGING_CLIP = ROOT.parent / "shared" / "motion" / "clips" / "intel_one_by_one_person.mp4"
@@ -169,7 +170,7 @@ framerate {fps}
 threshold 1500
 event_gap {gap}
 pre_capture 3
-post_capture {post}
+post_capture 0
 movie_output on
 movie_passthrough on
 movie_codec mp4
@@ -192,7 +193,7 @@ def watch_with_motion(clip: Clip, folder: Path) -> Verdict:
         settings.write_text(
             MOTION_SETTINGS.format(
                 folder=folder, url=server.url, width=WIDTH, height=HEIGHT, fps=FPS,
-                gap=QUIET_ENDS_EVENT_S, post=QUIET_ENDS_EVENT_S * FPS,
+                gap=QUIET_ENDS_EVENT_S,
             ),
             encoding="utf-8",
         )  # fmt: skip
@@ -226,9 +227,20 @@ def scan_with_dvr_scan(clip: Clip, folder: Path) -> Verdict:
     folder.mkdir()
     listing = folder / "events"
     quiet_s = f"{QUIET_ENDS_EVENT_S}s"
-    command = [DVR_SCAN, "-i", clip.path, "--scan-only", "-tb", "0s", "-tp", quiet_s, "--ignore-user-config", "-q"]
+    command: list[str | Path] = [
+        DVR_SCAN,
+        "-i",
+        clip.path,
+        "--scan-only",
+        "-tb",
+        "0s",
+        "-tp",
+        quiet_s,
+        "--ignore-user-config",
+        "-q",
+    ]
     with listing.open("w", encoding="utf-8") as output:
-        usage = run_to_end(command, cwd=folder, stdout=output, stderr=subprocess.DEVNULL)
+        usage = run_to_end(command, cwd=folder, output=output)
     if usage.exit_code != 0:
         raise RuntimeError(f"dvr-scan ended with {usage.exit_code}")
     times = [
@@ -249,7 +261,7 @@ def motion_version() -> str:
 
 
 class Score(NamedTuple):
-    """Passages found and merged into an earlier one's event, and events where nobody was."""
+    """Passages found, joints of passages within one event, and events where nobody was."""
 
     found: int
     merged: int
@@ -258,13 +270,9 @@ class Score(NamedTuple):
 
 def score(passages: Sequence[Span], events: Sequence[Span], *, early_s: float = 0.5, late_s: float = 1.5) -> Score:
     """Compare events with the truth; as much before or after a passage as said is still the passage's."""
-    found = merged = 0
-    earlier: set[Span] = set()
-    for begin, end in passages:
-        covering = {event for event in events if event[0] <= end and event[1] >= begin - early_s}
-        found += bool(covering)
-        merged += bool(covering) and covering <= earlier
-        earlier |= covering
+    found = sum(any(event[0] <= end and event[1] >= begin - early_s for event in events) for begin, end in passages)
+    shared = [sum(event[0] <= end and event[1] >= begin for begin, end in passages) for event in events]
+    merged = sum(max(0, number - 1) for number in shared)
     false = sum(
         all(event[0] > end + late_s or event[1] < begin - early_s for begin, end in passages) for event in events
     )
@@ -303,7 +311,9 @@ def compare(report: Report, clip: Clip, folder: Path) -> None:
         "pinthesky keeps 15 s of pre-roll, Motion 3 pictures (as shipped; its guide advises at most 5), DVR-Scan writes"
         " nothing here.\n"
         + "\n".join(
-            f"{verdict.name}: events at " + (", ".join(f"{a:.1f}–{b:.1f}" for a, b in verdict.events) or "no time") + " s"
+            f"{verdict.name}: events at "
+            + (", ".join(f"{a:.1f}–{b:.1f}" for a, b in verdict.events) or "no time")
+            + " s"
             for verdict in verdicts
         )
     )

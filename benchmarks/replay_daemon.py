@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The process that is measured: the daemon on a replayed recording, or the replay alone. Started by the benchmarks.
 
-    python benchmarks/replay_daemon.py FOLDER [--floor] [--marks FILE] -- <flags of the daemon>
+python benchmarks/replay_daemon.py FOLDER [--floor] [--marks FILE] -- <flags of the daemon>
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.replay_camera import ReplayCamera  # noqa: E402 - the checkout, installed or not
+from benchmarks.replay_camera import ReplayCamera
 
 
 def replay_alone(camera: ReplayCamera) -> None:

@@ -41,8 +41,9 @@ BUSY = (100, 329)
 """23 s, of which two passages of somebody take 4.6 s: a fifth."""
 BUSY_SHORT = (150, 205)
 """5.6 s with one passage, for a quick look at whether everything runs."""
-CROSSINGS_QUIET_S = (3.6, 4.1, 3.8)
-"""Before each of the crossings of `crossings`: as long as a clip with the shortest post-roll takes to end."""
+CROSSINGS_QUIET_S = (4.2, 4.7, 4.4)
+"""Before each of the crossings of `crossings`: a clip with the shortest post-roll ends within 3.2 s, and the event that
+tells of it keeps the event file for 0.6 s more."""
 CROSSING_S = 1.0
 
 
@@ -86,13 +87,18 @@ def _footage(first: int, last: int) -> list[Planes]:
     """Frames of the footage as planes of yuv420p."""
     with av.open(str(_FOOTAGE)) as container:
         shown = enumerate(container.decode(video=0))
-        return [frame.to_ndarray(format="yuv420p") for number, frame in shown if first <= number <= last]
+        return [
+            frame.to_ndarray(format="yuv420p").astype(np.uint8, copy=False)
+            for number, frame in shown
+            if first <= number <= last
+        ]
 
 
 def _record(folder: Path, frames: Sequence[Planes], *, repeat: int, marks: Sequence[int]) -> Recording:
     folder.mkdir(parents=True)
     pictures: list[list[Any]] = []
     luma_maker = LumaMaker(WIDTH, HEIGHT, 0)
+    still_size = 0
     with (folder / "data").open("wb") as data:
         for number, (picture, packet) in enumerate(_encoded(frames, repeat)):
             if number == 0:
@@ -103,7 +109,7 @@ def _record(folder: Path, frames: Sequence[Planes], *, repeat: int, marks: Seque
             # A mark is put on a picture with a luma frame, which is every second one.
             if number % (FPS // 10) == 0:
                 luma_offset = data.tell()
-                data.write(np.ascontiguousarray(luma_maker.luma(picture)))
+                data.write(luma_maker.luma(picture).tobytes())
             pictures.append(
                 [number * 1_000_000 // FPS, packet.is_keyframe, offset, packet.size, luma_offset, number in marks]
             )

@@ -24,10 +24,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import scenes  # noqa: E402 - the checkout, installed or not
-from benchmarks.measured_processes import ReplayDaemon  # noqa: E402 - the checkout
-from benchmarks.measuring import ROOT, Report, arguments, cpu_s, memory_of, spread  # noqa: E402 - the checkout
-from tests.support.daemon_process import DaemonProcess, running  # noqa: E402 - the checkout
+from benchmarks import scenes
+from benchmarks.measured_processes import ReplayDaemon
+from benchmarks.measuring import ROOT, Report, arguments, cpu_s, memory_of, spread
+from tests.support.daemon_process import DaemonProcess, running
 
 READY_MAX_S = 3.0
 """The daemon is to be ready again this soon after a crash."""
@@ -85,7 +85,9 @@ def measure_starts(report: Report, folder: Path, *, rounds: int) -> None:
                     forget_files()
                 found.append(start(make(folder / f"{kind}-{state}-{number}")))
             wall_s, used_s, resident_mb = zip(*found, strict=True)
-            rows.append([f"{kind}, {state}", spread(wall_s, 2), spread(used_s, 2), f"{statistics.median(resident_mb):.1f}"])
+            rows.append(
+                [f"{kind}, {state}", spread(wall_s, 2), spread(used_s, 2), f"{statistics.median(resident_mb):.1f}"]
+            )
             if state == "warm":
                 report.judge(
                     f"start to READY=1, {kind}",

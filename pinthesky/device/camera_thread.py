@@ -96,6 +96,7 @@ class CameraThread(PermanentThread):
         self._failures = 0
         self._fault: Optional[str] = None
         self._fault_is_told = False
+        self._is_announced = False
         self._retry_at_s = 0.0
         self._finished = False
         recorder.configure(*settings)
@@ -212,9 +213,9 @@ class CameraThread(PermanentThread):
             return
         if isinstance(frame, Packet):
             self._fault = None
-            if self._fault_is_told:
-                self._fault_is_told = False
-                self._post(CameraOpened(self._description, after_fault=True))
+            if not self._is_announced:
+                self._post(CameraOpened(self._description, after_fault=self._fault_is_told))
+                self._is_announced, self._fault_is_told = True, False
             self._recorder.packet(frame, arrived_s)
         elif isinstance(frame, LumaFrame):
             self._judge_scene(frame.luma, frame.timestamp_us)
@@ -323,8 +324,7 @@ class CameraThread(PermanentThread):
             raise
         self._opened_s = self._monotonic()
         self._opened_once = True
-        if not self._fault_is_told:
-            self._post(CameraOpened(description, after_fault=False))
+        self._is_announced = False
 
     def _lose(self, reason: str) -> None:
         self._recorder.end()

@@ -109,7 +109,9 @@ class PartWriter:
 
     def _write(self, packet: Packet) -> None:
         if self._journal is None:
-            if not packet.is_keyframe:
+            too_soon = self.parts > 0 and packet.timestamp_us - self._part_us < _US
+            if not packet.is_keyframe or too_soon:
+                # Parts are named by the second in which they start, so two never start within one.
                 self.lost_packets += 0 if self.refusal is None else 1
                 return
             self._journal = self._open_part(packet.timestamp_us)

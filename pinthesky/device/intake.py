@@ -18,13 +18,19 @@ class Intake:
         self._queue = queue
         self.rejected = 0
         """Pieces of input that were refused since the start."""
+        self._is_refusing = False
 
     def command(self, command: Command) -> None:
         """Queue a command, unless too many wait."""
-        if self._queue.backlog > QUEUE_MAX // 2:
+        backlog = self._queue.backlog
+        if backlog > QUEUE_MAX // 2:
             self.rejected += 1
-            logger.warning("Too many commands wait; one is refused")
+            if not self._is_refusing:
+                logger.warning("Too many commands wait; further ones are refused")
+            self._is_refusing = True
             return
+        if backlog < QUEUE_MAX // 4:
+            self._is_refusing = False
         self._queue.post(CommandArrived(command))
 
     def refused(self, _: Rejected) -> None:

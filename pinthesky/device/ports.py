@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Protocol, Union
 
+from pinthesky.model.settings import PictureSettings
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pinthesky.model.settings import CameraSettings, Polygon
+
+DEFAULT_PICTURE = PictureSettings()
+"""Everything as the camera does it by itself."""
 
 
 class Packet(NamedTuple):
@@ -80,8 +85,18 @@ class Camera(Protocol):
     Closed -> open -> started -> stopped -> closed. `close` may be called in any state, any number of times.
     """
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
-        """Take the camera. Raises Unavailable (busy, absent, refused: try again), InvalidInput (cannot ever work)."""
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
+        """Take the camera. Raises Unavailable (busy, absent, refused: try again), InvalidInput (cannot ever work).
+
+        What this camera cannot do is refused as InvalidInput whose field is `section.field` of the settings and whose
+        reason says what it offers.
+        """
         ...
 
     def start(self, sink: Sink) -> None:

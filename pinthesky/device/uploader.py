@@ -102,6 +102,8 @@ class Uploader:
         self._schedule = UploadSchedule(jitter)
         self._keeper = DestinationKeeper(state_file, jitter, may_use)
         self._errors: dict[str, str] = {}
+        # What the log says is wrong. The schedule forgets a lane's trouble when the other lane gets through.
+        self._told: dict[Lane, Trouble] = {}
         self._attempted = dict.fromkeys(Lane, "")
         self._threads: list[threading.Thread] = []
 
@@ -113,6 +115,7 @@ class Uploader:
             if self._keeper.set(wanted):
                 self._schedule.start_afresh()
                 self._errors.clear()
+                self._told.clear()
             if self._keeper.candidate is None:
                 self._errors.pop("probe", None)
             self._wake_locked()
@@ -295,7 +298,8 @@ class Uploader:
 
     def _succeeded(self, lane: Lane, name: str, destination: Destination) -> None:
         with self._changed:
-            ended = self._schedule.stored(lane, name, self._clock.monotonic())
+            self._schedule.stored(lane, name, self._clock.monotonic())
+            ended = self._told.pop(lane, None)
             self._errors.pop(lane.name, None)
             self._keeper.prove(destination)
             self._wake_locked()
@@ -309,15 +313,21 @@ class Uploader:
             return
         with self._changed:
             if isinstance(error, Unavailable):
-                is_new = self._schedule.failed(lane, name, Trouble.UNAVAILABLE, now=now)
+                is_new = self._lane_failed(lane, name, Trouble.UNAVAILABLE, now=now)
             elif isinstance(error, (NotAuthorized, NotFound)):
-                is_new = self._schedule.failed(lane, name, Trouble.DENIED, now=now)
+                is_new = self._lane_failed(lane, name, Trouble.DENIED, now=now)
             else:
                 is_new = self._schedule.refused(lane, name, now) == 1
             self._errors[lane.name] = str(error)
         if is_new:
             kept = "kept and tried again" if isinstance(error, Unavailable) else "kept; this needs a person"
             logger.warning("Cannot upload %s (%s): %s", lane.value, kept, error)
+
+    def _lane_failed(self, lane: Lane, name: str, trouble: Trouble, *, now: float) -> bool:
+        self._schedule.failed(lane, name, trouble, now=now)
+        is_new = self._told.get(lane) is not trouble
+        self._told[lane] = trouble
+        return is_new
 
     def _probe_if_due(self, now: float) -> Optional[float]:
         """Probe the candidate where it is time. Returns the seconds until the next probe, None without a candidate."""
@@ -342,6 +352,7 @@ class Uploader:
             if takes_over:
                 self._schedule.start_afresh()
                 self._errors.clear()
+                self._told.clear()
                 self._wake_locked()
         if takes_over:
             logger.info("Uploading to bucket %s from now on", candidate.bucket)

@@ -127,7 +127,7 @@ class DataPlaneSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Section `dataplane`: where answers to a console's connection go."""
 
     enabled: bool = False
-    endpoint_url: Optional[Annotated[str, Meta(pattern=r'^https?://[!"$->A-\[\]-~]{1,240}$')]] = None
+    endpoint_url: Optional[Annotated[str, Meta(pattern=r'^https?://[!"$->A-\[\]-~]{1,120}$')]] = None
     region_name: Optional[Annotated[str, Meta(pattern=r"^[a-z0-9-]{2,32}$")]] = None
 
 
@@ -189,6 +189,77 @@ def _is_time_zone(name: str) -> bool:
     return True
 
 
+class PictureSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section `picture`: how the sensor sees. Null leaves a field to the camera.
+
+    What the camera does not offer rejects the section with the reason. Numbers have at most two decimals.
+    """
+
+    exposure_mode: Optional[Literal["auto", "manual"]] = None
+    exposure_us: Optional[Annotated[int, Meta(ge=1, le=1_000_000)]] = None
+    """Microseconds that each picture is exposed; with manual exposure, and only then."""
+    gain: Optional[Annotated[float, Meta(ge=1, le=64)]] = None
+    """Analogue gain; with manual exposure, and only then."""
+    exposure_value: Optional[Annotated[float, Meta(ge=-8, le=8)]] = None
+    """Stops brighter (or, below 0, darker) than the camera would choose."""
+    metering: Optional[Literal["centre", "spot", "matrix"]] = None
+    """The part of the picture that decides on the exposure."""
+    white_balance: Optional[Literal["auto", "tungsten", "fluorescent", "indoor", "daylight", "cloudy"]] = None
+    colour_gains: Optional[tuple[Annotated[float, Meta(ge=0.1, le=32)], Annotated[float, Meta(ge=0.1, le=32)]]] = None
+    """Gains of red and blue, in the place of `white_balance`."""
+    noise_reduction: Optional[Literal["off", "fast", "high_quality"]] = None
+    sharpness: Optional[Annotated[float, Meta(ge=0, le=16)]] = None
+    contrast: Optional[Annotated[float, Meta(ge=0, le=32)]] = None
+    saturation: Optional[Annotated[float, Meta(ge=0, le=32)]] = None
+    """0 is grey."""
+    brightness: Optional[Annotated[float, Meta(ge=-1, le=1)]] = None
+    focus_mode: Optional[Literal["auto", "continuous", "manual"]] = None
+    """`auto` focuses once, when the camera is opened."""
+    lens_position: Optional[Annotated[float, Meta(ge=0, le=32)]] = None
+    """Dioptres: 0 is far away, 2 is half a metre, 10 is ten centimetres; with manual focus, and only then."""
+    hdr: Optional[Literal["off", "single", "night"]] = None
+    night: Optional[bool] = None
+    """In the dark pictures may take longer than `framerate` says, and so become fewer."""
+    min_framerate: Optional[Annotated[int, Meta(ge=1, le=120)]] = None
+    """Fewest frames per second at night; with `night`, and only then."""
+    flicker_hz: Optional[Literal[0, 50, 60]] = None
+    """Frequency of the mains whose lamps would flicker in the picture; 0 for none."""
+
+    def check(self) -> None:
+        """Fields that contradict each other. Raises InvalidInput with the bare field."""
+        manual = self.exposure_mode == "manual"
+        for name in ("exposure_us", "gain"):
+            if (getattr(self, name) is not None) != manual:
+                raise InvalidInput(name, "must be given with exposure_mode manual, and only then")
+        for name in ("exposure_value", "metering", "flicker_hz"):
+            if manual and getattr(self, name) is not None:
+                raise InvalidInput(name, "has no meaning with exposure_mode manual")
+        if self.colour_gains is not None and self.white_balance is not None:
+            raise InvalidInput("colour_gains", "must not be given together with white_balance")
+        if self.lens_position is not None and self.focus_mode != "manual":
+            raise InvalidInput("lens_position", "must not be given without focus_mode manual")
+        if self.min_framerate is not None and not self.night:
+            raise InvalidInput("min_framerate", "must not be given without night")
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(number, float) and round(number, 2) != number for number in numbers):
+                raise InvalidInput(name, "must have at most two decimals")
+
+
+LedPattern = Literal["fault", "registration", "recording", "privacy"]
+"""What the LED can show; of several at once the first is shown."""
+LED_PATTERNS: tuple[LedPattern, ...] = get_args(LedPattern)
+
+
+class LedSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section `led`: what the Pi's LED shows, where it may be written."""
+
+    enabled: bool = True
+    patterns: Annotated[tuple[LedPattern, ...], Meta(max_length=len(LED_PATTERNS))] = LED_PATTERNS
+    """Which of them are shown."""
+
+
 Section = Union[
     CameraSettings,
     StorageSettings,
@@ -197,6 +268,8 @@ Section = Union[
     DataPlaneSettings,
     MotionSettings,
     ModeSettings,
+    PictureSettings,
+    LedSettings,
 ]
 
 
@@ -210,6 +283,8 @@ class DeviceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     dataplane: DataPlaneSettings = DataPlaneSettings()
     motion: MotionSettings = MotionSettings()
     mode: ModeSettings = ModeSettings()
+    picture: PictureSettings = PictureSettings()
+    led: LedSettings = LedSettings()
 
     def with_section(self, name: str, section: Section) -> DeviceSettings:
         """A copy in which section `name` is replaced."""
@@ -229,6 +304,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "dataplane": DataPlaneSettings,
     "motion": MotionSettings,
     "mode": ModeSettings,
+    "picture": PictureSettings,
+    "led": LedSettings,
 }
 REPORTED_ONLY = frozenset({"cloud_connection", "sync"})
 
@@ -311,12 +388,22 @@ def _bound_of_schema(schema: Mapping[str, Any]) -> str:
     if kind == "null":
         return "null"
     if kind == "array":
-        return "must be a list of polygons, each a list of [x, y] with whole numbers from 0 to 1000"
+        return _bound_of_list(schema)
     if "pattern" in schema:
         return f"must match {schema['pattern']}"
     if "maxLength" in schema:
         return f"must be a string of at most {schema['maxLength']} characters"
     return f"must be a {kind}"
+
+
+def _bound_of_list(schema: Mapping[str, Any]) -> str:
+    places = schema.get("prefixItems")
+    if places:
+        return f"must be a list of {len(places)}, each {_bound_of_schema(places[0])[len('must be ') :]}"
+    words = schema.get("items", {}).get("enum")
+    if words:
+        return "must be a list of " + ", ".join(words)
+    return "must be a list of polygons, each a list of [x, y] with whole numbers from 0 to 1000"
 
 
 def json_schema() -> dict[str, Any]:

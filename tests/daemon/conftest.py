@@ -14,6 +14,7 @@ from tests.support.aws_fixtures import (  # noqa: F401 - fixtures are found by b
     moto_port,
     s3,
 )
+from tests.support.cloud import cloud  # noqa: F401 - fixtures are found by being here
 from tests.support.daemon_process import DaemonProcess
 from tests.support.fake_device_client import FakeDeviceClient
 

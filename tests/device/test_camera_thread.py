@@ -33,9 +33,11 @@ from tests.support.camera_stage import CameraStage as Stage
 # Opening and healing
 
 
-def test_the_camera_is_opened_with_the_settings_and_its_masks():
+def test_the_camera_is_opened_with_the_settings_and_its_masks_and_announced_at_its_first_picture():
     masks = [[(0, 0), (500, 0), (0, 500)]]
     stage = Stage(motion=MotionSettings(privacy_masks=masks))
+    assert stage.of(CameraOpened) == []
+    stage.run(0.2)
     assert [(opening.settings, opening.privacy_masks) for opening in stage.camera.openings] == [(CAMERA, masks)]
     assert [event.after_fault for event in stage.of(CameraOpened)] == [False]
     assert stage.thread.description is not None
@@ -414,6 +416,7 @@ def test_after_privacy_the_camera_is_opened_at_once():
 
 def test_a_fault_before_privacy_is_reported_as_mended_after_it():
     stage = Stage()
+    stage.run(0.2)
     stage.camera.lose()
     stage.step()
     stage.thread.take_up(Duty(camera_open=False))
@@ -589,8 +592,9 @@ def test_the_thread_serves_frames_and_requests_while_it_runs():
     opened = threading.Event()
     stage.thread._post = lambda event: opened.set() if isinstance(event, CameraOpened) else None
     stage.thread.start()
-    assert opened.wait(10)
-    stage.camera.picture()
+    while not opened.wait(0.01):
+        if stage.camera.sink is not None:
+            stage.camera.picture()
     assert stage.thread.capture(1, None, None).result(timeout=10).joined is False
     assert stage.thread.recorder.recording
     stage.thread.stop()

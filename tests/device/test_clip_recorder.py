@@ -499,6 +499,19 @@ def test_a_full_disk_leaves_the_earlier_part_whole_and_the_event_goes_on_at_the_
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
+def test_parts_that_a_refusing_disk_makes_short_never_begin_within_one_second():
+    stage = Stage(gop=2)
+    stage.run(1, moving=True)
+    for _ in range(6):
+        stage.disk.free_bytes = 0
+        stage.run(0.1, moving=True)
+        stage.disk.free_bytes = None
+        stage.run(0.3, moving=True)
+    starts = [part.packets[0].timestamp_us for part in stage.disk.parts if part.packets]
+    assert len(starts) > 1
+    assert all(later - earlier >= 1_000_000 for earlier, later in zip(starts, starts[1:]))
+
+
 def test_a_full_disk_is_not_answered_with_a_keyframe_for_every_picture():
     stage = Stage(gop=20)
     stage.run(1, moving=True)

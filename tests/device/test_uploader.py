@@ -191,6 +191,18 @@ def test_trouble_and_its_end_are_logged_once_each(world: World, caplog: Any):
     assert caplog.messages[1] == "Uploading clips works again"
 
 
+def test_the_end_of_trouble_is_logged_for_both_lanes_whichever_gets_through_first(world: World, caplog: Any):
+    caplog.set_level(logging.INFO, "pinthesky.device.uploader")
+    world.clip(1)
+    world.still(2)
+    world.store.fail_until_told(Unavailable("no network"))
+    world.run(600)
+    world.store.fail_until_told(None)
+    world.run(100)
+    assert sorted(caplog.messages[-2:]) == ["Uploading clips works again", "Uploading pictures works again"]
+    assert len(caplog.messages) == 4
+
+
 def test_a_day_without_network_costs_few_attempts_and_loses_nothing(world: World):
     world.store.fail_until_told(Unavailable("no network"))
     attempts = 0

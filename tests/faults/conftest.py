@@ -18,6 +18,7 @@ from tests.support.aws_fixtures import (  # noqa: F401 - fixtures are found by b
     moto_port,
     s3,
 )
+from tests.support.cloud import cloud  # noqa: F401 - fixtures are found by being here
 
 MakeDisk = Callable[[str], Path]
 

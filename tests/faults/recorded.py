@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,11 @@ class Span(NamedTuple):
 
     begin_s: float
     end_s: float
+
+
+def say(text: str) -> None:
+    """A line for who reads the test's output: figures, and seeds to run the same again."""
+    sys.stdout.write(text + "\n")
 
 
 def numbers_of(path: Path) -> list[int]:

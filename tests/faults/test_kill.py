@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.recorded import Span, longest_gap_s, stored_once
+from tests.faults.recorded import Span, longest_gap_s, say, stored_once
 from tests.support.aws_fixtures import moto_client
 from tests.support.aws_servers import REGION, FaultyS3, S3Fault
 from tests.support.daemon_process import DaemonProcess, eventually
@@ -42,7 +42,7 @@ class KillRun:
         # Parts as short as they may be: kills then also fall into their closing.
         self.daemon.configure_output.write_text(json.dumps({"state": {"desired": {"motion": {"max_duration": 10}}}}))
         self.seed = int(os.environ.get("PINTHESKY_KILL_SEED", time.time_ns() % 1_000_000))
-        print(f"PINTHESKY_KILL_SEED={self.seed}")
+        say(f"PINTHESKY_KILL_SEED={self.seed}")
         self.random = random.Random(self.seed)
         self.ready_s: list[float] = []
         self.recording: list[Span] = []
@@ -76,14 +76,11 @@ class KillRun:
         """Hold the promise against what was stored."""
         stored = stored_once(clips)
         excused = [
-            Span(before.end_s, after.begin_s)
-            for before, after in zip(self.recording, self.recording[1:], strict=False)
+            Span(before.end_s, after.begin_s) for before, after in zip(self.recording, self.recording[1:], strict=False)
         ]
         watched = Span(self.recording[0].begin_s, self.recording[-1].end_s)
-        gap_s = longest_gap_s(
-            stored, watched, epoch_s=self.epoch_s, pictures_per_s=PICTURES_PER_S, excused=excused
-        )
-        print(
+        gap_s = longest_gap_s(stored, watched, epoch_s=self.epoch_s, pictures_per_s=PICTURES_PER_S, excused=excused)
+        say(
             f"{len(clips)} clips, {len(stored)} pictures; the longest gap is {gap_s:.2f} s; ready after "
             f"{statistics.median(self.ready_s):.2f} s (median of {len(self.ready_s)}), {max(self.ready_s):.2f} s (most)"
         )

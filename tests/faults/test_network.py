@@ -3,81 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.recorded import stored_once
-from tests.support.aws_fixtures import moto_client
-from tests.support.aws_servers import CredentialsFault, CredentialsServer, FaultyS3, S3Fault
+from tests.support.aws_servers import CredentialsFault, S3Fault
+from tests.support.cloud import Cloud, told
 from tests.support.daemon_process import DaemonProcess, eventually, running
 from tests.support.fake_device_client import FakeDeviceClient
 
 pytestmark = pytest.mark.needs_av
 
 ClientOf = Callable[[DaemonProcess], FakeDeviceClient]
-SCENE = ("--resolution", "160x120", "--framerate", "10", "--encoding-bitrate", "150000")
 WALKS = "synthetic:?script=walk:2,quiet:5&speed=4"
-
-
-class Cloud:
-    """The servers behind the daemon, and what it stored there."""
-
-    def __init__(self, credentials: CredentialsServer, store: FaultyS3, *, moto_port: int, bucket: str) -> None:
-        self.credentials = credentials
-        self.store = store
-        self.bucket = bucket
-        self._moto = moto_client(moto_port, "s3")
-
-    def daemon(self, folder: Path, *flags: str, camera: str = WALKS) -> DaemonProcess:
-        """A daemon with this cloud."""
-        return DaemonProcess(
-            folder / "daemon",
-            camera,
-            *SCENE,
-            *("--buffer", "1", "--post-roll", "1"),
-            *("--thing-cert", str(self.credentials.thing.cert), "--thing-key", str(self.credentials.thing.key)),
-            *("--ca-cert", str(self.credentials.authority.cert)),
-            *("--credentials-endpoint", self.credentials.endpoint, "--role-alias", self.credentials.role_alias),
-            *("--s3-endpoint", self.store.url, "--bucket-name", self.bucket),
-            *flags,
-        )
-
-    def clips(self, folder: Path) -> list[Path]:
-        """Copies of the clips in the bucket."""
-        copies = []
-        for entry in self._moto.list_objects_v2(Bucket=self.bucket).get("Contents", []):
-            if entry["Key"].endswith(".mp4"):
-                copies.append(folder / entry["Key"].rpartition("/")[2])
-                body = self._moto.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"]
-                copies[-1].write_bytes(body.read())
-        return copies
-
-    @property
-    def clips_put(self) -> list[str]:
-        """Keys of the clips that the store took, in order."""
-        return [path.partition(self.bucket + "/")[2] for path, _ in self.store.puts if path.endswith(".mp4")]
-
-    def get_well(self) -> None:
-        """Every fault ends."""
-        self.credentials.standing_fault = self.store.standing_fault = None
-        self.credentials.faults.clear()
-        self.store.faults.clear()
-
-
-@pytest.fixture
-def cloud(credentials_server: CredentialsServer, s3: FaultyS3, moto_port: int, bucket: str) -> Iterator[Cloud]:
-    """A cloud that is well."""
-    made = Cloud(credentials_server, s3, moto_port=moto_port, bucket=bucket)
-    yield made
-    made.get_well()
-
-
-def told(client: FakeDeviceClient, name: str, **fields: Any) -> list[dict[str, Any]]:
-    """Published events of a name with these fields."""
-    return [event for event in client.events if event["name"] == name and fields.items() <= event.items()]
 
 
 def events_recorded(daemon: DaemonProcess) -> set[str]:
@@ -110,6 +50,7 @@ def check_backlog_arrives_at_the_next_start(cloud: Cloud, recorded: set[str], fo
     cloud.get_well()
     again = cloud.daemon(folder, camera="synthetic:?script=quiet:3600")
     with running(again):
+        again.wait_ready()
         eventually(lambda: not again.sidecars(), "everything is uploaded", 40)
         assert again.stop() == 0
     check_all_is_stored_once(cloud, recorded, folder)
@@ -134,7 +75,7 @@ def test_a_store_that_fails_holds_nothing_up_and_gets_everything_in_the_end(
     tmp_path: Path, client_of: ClientOf, cloud: Cloud, fault: S3Fault
 ) -> None:
     cloud.store.standing_fault = fault
-    daemon = cloud.daemon(tmp_path)
+    daemon = cloud.daemon(tmp_path, camera=WALKS)
     with running(daemon):
         daemon.wait_log("Watching synthetic")
         check_life_goes_on(daemon, client_of(daemon))
@@ -153,7 +94,7 @@ def test_credentials_that_cannot_be_had_hold_nothing_up(
     tmp_path: Path, client_of: ClientOf, cloud: Cloud, fault: CredentialsFault
 ) -> None:
     cloud.credentials.standing_fault = fault
-    daemon = cloud.daemon(tmp_path)
+    daemon = cloud.daemon(tmp_path, camera=WALKS)
     with running(daemon):
         daemon.wait_log("Watching synthetic")
         check_life_goes_on(daemon, client_of(daemon))
@@ -165,7 +106,7 @@ def test_credentials_that_cannot_be_had_hold_nothing_up(
 
 def test_a_bucket_that_does_not_exist_is_told_and_the_clips_wait(tmp_path: Path, cloud: Cloud) -> None:
     right, cloud.bucket = cloud.bucket, "no-such-bucket"
-    daemon = cloud.daemon(tmp_path)
+    daemon = cloud.daemon(tmp_path, camera=WALKS)
     with running(daemon):
         daemon.wait_log("Cannot upload .*NoSuchBucket")
         daemon.wait_log("Clip of event .* is on the disk", count=2)

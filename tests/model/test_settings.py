@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pinthesky.errors import InvalidInput
 from pinthesky.model import settings
-from pinthesky.model.settings import SECTIONS, DeviceSettings, MotionSettings, parse_section
+from pinthesky.model.settings import LED_PATTERNS, SECTIONS, DeviceSettings, MotionSettings, parse_section
 from pinthesky.model.shadow import DESIRED_MAX, canonical
 
 DEFAULTS = DeviceSettings()
@@ -80,6 +80,11 @@ BOUNDS = [
     ("motion", "min_duration", 0, 10),
     ("motion", "max_duration", 10, 300),
     ("mode", "until", 0, 4_102_444_800),
+    ("picture", "exposure_value", -8, 8),
+    ("picture", "sharpness", 0, 16),
+    ("picture", "contrast", 0, 32),
+    ("picture", "saturation", 0, 32),
+    ("picture", "brightness", -1, 1),
 ]
 
 
@@ -195,7 +200,7 @@ def test_a_time_zone_by_its_name():
         "https://h?q",
         "https://h#f",
         "https://h\\x",
-        "https://" + "x" * 241,
+        "https://" + "x" * 121,
     ],
 )
 def test_endpoints_are_plain_addresses(url):
@@ -236,6 +241,75 @@ def test_eight_polygons_count_over_all_lists():
     assert parse("motion", zones=[TRIANGLE] * 3, masks=[TRIANGLE] * 3, privacy_masks=[TRIANGLE] * 2)
     with pytest.raises(InvalidInput, match="at most 8 polygons"):
         parse("motion", zones=[TRIANGLE] * 3, masks=[TRIANGLE] * 3, privacy_masks=[TRIANGLE] * 3)
+
+
+MANUAL = {"exposure_mode": "manual", "exposure_us": 1000, "gain": 2}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"exposure_mode": "auto", "exposure_value": "-1.5", "metering": "spot", "flicker_hz": "50"},
+        MANUAL,
+        {"exposure_mode": "manual", "exposure_us": 1_000_000, "gain": 64, "night": True},
+        {"white_balance": "cloudy"},
+        {"colour_gains": ["1.5", 32]},
+        {"focus_mode": "manual", "lens_position": 0},
+        {"focus_mode": "continuous"},
+        {"night": "true", "min_framerate": "2"},
+        {"hdr": "night", "noise_reduction": "off"},
+    ],
+)
+def test_what_a_picture_can_be(fields):
+    found = parse("picture", **fields)
+    assert parse("picture", **msgspec.to_builtins(found)) == found != DEFAULTS.picture
+
+
+@pytest.mark.parametrize(
+    "fields, field",
+    [
+        ({"exposure_mode": "manual", "gain": 2}, "exposure_us"),
+        ({"exposure_mode": "manual", "exposure_us": 1000}, "gain"),
+        ({"exposure_us": 1000}, "exposure_us"),
+        ({"exposure_mode": "auto", "gain": 2}, "gain"),
+        ({**MANUAL, "exposure_value": 1}, "exposure_value"),
+        ({**MANUAL, "metering": "spot"}, "metering"),
+        ({**MANUAL, "flicker_hz": 50}, "flicker_hz"),
+        ({"white_balance": "auto", "colour_gains": [1, 1]}, "colour_gains"),
+        ({"lens_position": 1}, "lens_position"),
+        ({"focus_mode": "auto", "lens_position": 1}, "lens_position"),
+        ({"min_framerate": 5}, "min_framerate"),
+        ({"night": False, "min_framerate": 5}, "min_framerate"),
+        ({"exposure_us": 1_000_001}, "exposure_us"),
+        ({"gain": 0.5}, "gain"),
+        ({"colour_gains": [1]}, "colour_gains"),
+        ({"colour_gains": [0, 1]}, "colour_gains"),
+        ({"lens_position": 33}, "lens_position"),
+        ({"flicker_hz": 55}, "flicker_hz"),
+        ({"white_balance": "incandescent"}, "white_balance"),
+    ],
+)
+def test_what_a_picture_cannot_be(fields, field):
+    with pytest.raises(InvalidInput) as caught:
+        parse("picture", **fields)
+    assert caught.value.field == f"picture.{field}"
+
+
+@pytest.mark.parametrize("fields", [{"sharpness": 1.234}, {"colour_gains": [1.0, 1.001]}, {"brightness": 0.1 + 0.2}])
+def test_numbers_of_a_picture_are_short_so_that_they_fit_the_shadow(fields):
+    with pytest.raises(InvalidInput, match="at most two decimals"):
+        parse("picture", **fields)
+
+
+@pytest.mark.parametrize("patterns", [["fault"], [], ["privacy", "recording"], list(LED_PATTERNS)])
+def test_the_led_shows_what_is_named(patterns):
+    assert parse("led", patterns=patterns).patterns == tuple(patterns)
+
+
+@pytest.mark.parametrize("patterns", [["disco"], ["fault"] * 5, "fault", [1], None])
+def test_the_led_shows_nothing_else(patterns):
+    with pytest.raises(InvalidInput, match=r"led\.patterns: must be a list of fault, "):
+        parse("led", patterns=patterns)
 
 
 @pytest.mark.parametrize("section", ["cloud_connection", "sync"])
@@ -296,6 +370,8 @@ def test_the_schema_holds_every_field_with_its_bounds():
         (float, "must be a number from -inf to inf"),
         (Literal["a", "b"], "must be one of a, b"),
         (list, "must be a list of polygons"),
+        (tuple[float, float], "must be a list of 2, each a number from -inf to inf"),
+        (list[Literal["a", "b"]], "must be a list of a, b"),
         (str, "must be a string"),
         (dict, "must be a object"),
     ],
@@ -347,9 +423,30 @@ LONGEST: dict[str, dict[str, Any]] = {
     "camera": {"resolution": "3840x2160", "recording_window": "22-06", "encoding_level": "5.1"},
     "storage": {"bucket_name": "b" * 63, "video_prefix": "v" * 64, "image_prefix": "i" * 64},
     "cloudwatch": {"log_group_name": "g" * 128, "metric_namespace": "n" * 64, "region_name": "r" * 32},
-    "dataplane": {"endpoint_url": "https://" + "e" * 240, "region_name": "r" * 32},
+    "dataplane": {"endpoint_url": "https://" + "e" * 120, "region_name": "r" * 32},
     "motion": {"zones": [[[1000, 1000]] * 12] * 8, "masks": [], "privacy_masks": []},
     "mode": {"time_zone": "America/North_Dakota/New_Salem"},
+    "picture": {
+        "exposure_mode": "manual",
+        "exposure_us": 1_000_000,
+        "gain": 63.99,
+        "exposure_value": None,
+        "metering": None,
+        "white_balance": None,
+        "colour_gains": [31.99, 31.99],
+        "noise_reduction": "high_quality",
+        "sharpness": 15.99,
+        "contrast": 31.99,
+        "saturation": 31.99,
+        "brightness": -0.99,
+        "focus_mode": "manual",
+        "lens_position": 31.99,
+        "hdr": "single",
+        "night": True,
+        "min_framerate": 120,
+        "flicker_hz": None,
+    },
+    "led": {"patterns": LED_PATTERNS},
 }
 
 

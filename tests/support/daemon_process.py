@@ -155,9 +155,10 @@ class DaemonProcess:
         """All items in the spool, each with its `path`."""
         found = []
         for sidecar in sorted((self.spool / "ready").glob("*.json")):
-            item = json.loads(sidecar.read_bytes())
-            item["path"] = sidecar.with_suffix("")
-            found.append(item)
+            with contextlib.suppress(FileNotFoundError):  # it may be stored this moment
+                item = json.loads(sidecar.read_bytes())
+                item["path"] = sidecar.with_suffix("")
+                found.append(item)
         return found
 
     def clips(self) -> list[dict[str, Any]]:

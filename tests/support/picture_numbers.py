@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pinthesky.device.cameras.geometry import turned
 from pinthesky.device.cameras.synthetic_scene import BARS_TOP, CELLS, CRC_BITS, crc8
 
 LIGHT, DARK = 150, 105
@@ -48,8 +49,11 @@ def numbers_in_clip(path: Path | str) -> list[tuple[int, int | None]]:
     return [(time_us - first_us, number) for time_us, number in found]
 
 
-def numbers_in_packets(packets) -> list[int | None]:
-    """The number of every picture of H.264 packets (as `Packet`, from a keyframe on). Needs PyAV."""
+def numbers_in_packets(packets, *, turned_by: int = 0) -> list[int | None]:
+    """The number of every picture of H.264 packets (as `Packet`, from a keyframe on). Needs PyAV.
+
+    `turned_by` is how far clockwise the pictures are turned.
+    """
     import av
 
     decoder = av.CodecContext.create("h264", "r")
@@ -59,4 +63,4 @@ def numbers_in_packets(packets) -> list[int | None]:
     for packet in packets:
         pictures += decoder.decode(av.Packet(packet.data))
     pictures += decoder.decode(None)
-    return [read_number(picture.to_ndarray(format="gray")) for picture in pictures]
+    return [read_number(turned(picture.to_ndarray(format="gray"), -turned_by)) for picture in pictures]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 from av.video.frame import VideoFrame
 
 from pinthesky.device.cameras.address import Address, Kind
+from pinthesky.device.cameras.fixed_picture import refuse_picture_settings
 from pinthesky.device.cameras.libav_input import errors_mapped, framerate_of, has_clock, open_container
 from pinthesky.device.cameras.libav_tracks import EncodedTrack, PassthroughTrack, Track, UnfitForPassthrough
 from pinthesky.device.cameras.pictures import jpeg
 from pinthesky.device.cameras.still_source import StillSource
 from pinthesky.device.cameras.timeline import Timeline
-from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
+from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
 from pinthesky.errors import InvariantBroken, PinTheSkyError, Unavailable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from av.packet import Packet as LibavPacket
     from av.video.stream import VideoStream
 
-    from pinthesky.model.settings import CameraSettings, Polygon
+    from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +70,17 @@ class LibavCamera(Camera):
         """Without credentials, for logs."""
         return f"LibavCamera({self._address.shown!r})"
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
         """See `Camera.open`."""
         if self._opened is not None:
             raise InvariantBroken("the camera is open already")
+        refuse_picture_settings(picture, "a USB camera, stream or file")
         container, stream = open_container(self._address, settings)
         try:
             with errors_mapped(self._address):

@@ -49,12 +49,13 @@ class SoftwareEncoder(Encoder):  # type: ignore[misc] # picamera2 has no types
     quiet the scene is, and keeps pictures back. Encodes in the library's camera thread, as that one does.
     """
 
-    def __init__(self, h264: H264Encoder, layout: Layout, lose: Callable[[str], None]) -> None:
-        """`layout` is that of stream "main", in YUV420. `lose` is called once when encoding fails."""
+    def __init__(self, h264: H264Encoder, layout: Layout) -> None:
+        """`layout` is that of stream "main", in YUV420."""
         super().__init__()
+        self.on_failure: Callable[[str], None] = logger.error
+        """Called once when encoding fails, with a reason for people."""
         self._h264 = h264
         self._layout = layout
-        self._lose = lose
         self._has_failed = False
 
     def force_key_frame(self) -> None:
@@ -72,7 +73,7 @@ class SoftwareEncoder(Encoder):  # type: ignore[misc] # picamera2 has no types
         except Exception as error:
             self._has_failed = True
             logger.exception("a picture could not be encoded")
-            self._lose(f"its pictures cannot be encoded: {type(error).__name__}")
+            self.on_failure(f"its pictures cannot be encoded: {type(error).__name__}")
 
     def _encode_picture(self, request: Any) -> None:
         from av.video.frame import VideoFrame  # noqa: PLC0415 - where the hardware encodes, PyAV is not needed

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_H264_SLICES = frozenset((1, 2, 5))
+_SLICE, _SLICE_OF_IDR = 1, 5
 
 
 class StreamView(NamedTuple):
@@ -96,10 +96,10 @@ class Session:
             return
         try:
             kinds = annex_b.nal_types(data)
-            if not kinds & _H264_SLICES:
+            if not kinds & {_SLICE, _SLICE_OF_IDR}:
                 self._parameter_sets = annex_b.parameter_sets_of(data) or self._parameter_sets
                 return
-            is_keyframe = annex_b.has_idr(data)
+            is_keyframe = _SLICE_OF_IDR in kinds
             if is_keyframe:
                 self._parameter_sets = annex_b.parameter_sets_of(data) or self._parameter_sets
                 data = annex_b.with_parameter_sets(data, self._parameter_sets)

@@ -8,11 +8,22 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, Optional
 
-from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, Frame, LumaFrame, Packet, Sink
+from pinthesky.device.cameras.fixed_picture import refuse_picture_settings
+from pinthesky.device.ports import (
+    DEFAULT_PICTURE,
+    Camera,
+    CameraDescription,
+    CameraLost,
+    FootageEnded,
+    Frame,
+    LumaFrame,
+    Packet,
+    Sink,
+)
 from pinthesky.errors import InvariantBroken, PinTheSkyError, Unavailable
 
 if TYPE_CHECKING:
-    from pinthesky.model.settings import CameraSettings, Polygon
+    from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +63,17 @@ class ScriptedCamera(Camera):
         self._stop = threading.Event()
         self._stalled = threading.Event()
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
         """See `Camera.open`."""
         if self._is_open:
             raise InvariantBroken("the camera is open already")
+        refuse_picture_settings(picture, "the scripted camera")
         if self.refusals:
             raise self.refusals.pop(0)
         self.opened.append((settings, tuple(privacy_masks)))

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
 from av.video.frame import VideoFrame
 
+from pinthesky.device.cameras.fixed_picture import refuse_picture_settings
 from pinthesky.device.cameras.h264_encoder import H264Encoder
 from pinthesky.device.cameras.pictures import LumaMaker, Masker, jpeg
 from pinthesky.device.cameras.script import Action, SyntheticAddress
 from pinthesky.device.cameras.still_source import StillSource
 from pinthesky.device.cameras.synthetic_scene import Scene
 from pinthesky.device.cameras.timeline import LumaRate
-from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
+from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
 from pinthesky.errors import InvariantBroken, Unavailable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pinthesky.model.settings import CameraSettings, Polygon
+    from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +70,17 @@ class SyntheticCamera(Camera):
         self._released = threading.Event()
         self._stills: StillSource[VideoFrame] = StillSource(monotonic)
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
         """See `Camera.open`."""
         if self._kit is not None:
             raise InvariantBroken("the camera is open already")
+        refuse_picture_settings(picture, "the synthetic camera")
         width, height = settings.size
         rotation = settings.rotation
         self._kit = kit = _Kit(
