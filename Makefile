@@ -55,7 +55,7 @@ soak: $(STAMP) ## hundreds of kills, millions of fuzzed inputs (SOAK=short for a
 
 bench: $(STAMP) ## every figure that the README quotes
 	@command -v motion >/dev/null || { echo "bench: motion is missing: sudo apt-get install motion" >&2; exit 1; }
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/run_all.py
 
 images: $(STAMP) ## draw the diagrams anew from their sources
 	$(BIN)/python images/draw.py

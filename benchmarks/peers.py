@@ -322,7 +322,7 @@ def compare(report: Report, clip: Clip, folder: Path) -> None:
         report.headline(
             f"{verdict.name} on {clip.name}",
             f"{cells[1]} CPU s per minute, {cells[2]} MB",
-            f"{cells[3]} passages found, {cells[4]} merged, {cells[5]} false alerts",
+            f"{cells[3]} passages found, {cells[4]} merged, {cells[5]} false, {cells[6]} alerts",
         )
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pinthesky.device.ports import Camera, CameraDescription, LumaFrame, Packet
+from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, LumaFrame, Packet
 
 if TYPE_CHECKING:
     from pinthesky.device.ports import Sink
-    from pinthesky.model.settings import CameraSettings, Polygon
+    from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 
 LUMA_BUFFERS = 6
 """The port promises a luma frame to its receiver until the adapter's next but three."""
@@ -68,7 +68,13 @@ class ReplayCamera(Camera):
         self._stop = threading.Event()
         self._player: threading.Thread | None = None
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:  # noqa: ARG002 - the port's
+    def open(
+        self,
+        settings: CameraSettings,  # noqa: ARG002 - the port's
+        privacy_masks: Sequence[Polygon],  # noqa: ARG002 - the port's
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,  # noqa: ARG002 - the port's
+    ) -> CameraDescription:
         """See `Camera.open`."""
         width, height = self._recording.size
         return CameraDescription(

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
@@ -48,6 +47,7 @@ from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
 from pinthesky.device.slot_file import create_if_missing
 from pinthesky.device.state_folder import StateFolder
+from pinthesky.device.stop_request import StopRequest
 from pinthesky.device.systemd import Notifier, Watchdog
 from pinthesky.device.telemetry import LogShipper, MetricLog, configure_logging
 from pinthesky.device.timekeeping import SystemClock, TimeKeeper
@@ -82,7 +82,7 @@ class Daemon:
         self.late: list[str] = []
         """Threads that did not end in time: the process must not wait for them."""
         self._wrong_input: Optional[InvalidInput] = None
-        self._ended = threading.Event()
+        self._ended = StopRequest()
         self._state = StateFolder(options.state_dir)
         state = options.state_dir
         self._clock = clock or SystemClock()
@@ -244,10 +244,12 @@ class Daemon:
         """Start, wait for the end, stop. Returns the exit code; raises InvalidInput for what the owner has to mend."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ended.set())
+        signal.set_wakeup_fd(self._ended.writer, warn_on_full_buffer=False)
         try:
             if self.start():
                 self._ended.wait()
         finally:
+            signal.set_wakeup_fd(-1)
             self.stop()
         if self._wrong_input is not None:
             raise self._wrong_input
@@ -329,6 +331,7 @@ class Daemon:
         self._time.save()
         self._spool.close()
         self._state.close()
+        self._ended.close()
         self.late = late
 
     def _write_last_events(self, deadline: float) -> None:

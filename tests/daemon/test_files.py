@@ -152,14 +152,14 @@ def test_privacy_survives_a_restart_and_the_camera_is_not_opened(quiet: DaemonPr
 
 
 def test_at_home_motion_is_not_recorded_but_what_is_asked_for_is(tmp_path: Path, client_of: ClientOf) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:4,walk:600", *SCENE)
-    daemon.configure_output.write_text('{"state":{"desired":{"mode":{"mode":"home"}}}}')
-    daemon.configure_output.chmod(0o600)
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:8,walk:600", *SCENE)
     with running(daemon):
-        daemon.wait_log(r"not recording motion \(home\)")
+        daemon.wait_log("Watching synthetic")
         client = client_of(daemon)
-        client.command("capture_video", duration=4, capture_id="v")
-        eventually(lambda: answers(client, "upload_end", capture_id="v"), "clip", 40)
+        client.shadow.desire(mode={"mode": "home"})
+        daemon.wait_log(r"not recording motion \(home\)")
+        client.command("capture_video", duration=10, capture_id="v")
+        eventually(lambda: answers(client, "upload_end", capture_id="v"), "clip", 60)
         assert not any("Motion began" in line for line in daemon.log)
         assert daemon.stop() == 0
     assert [clip["trigger"] for clip in daemon.clips()] == ["manual"]
