@@ -24,7 +24,7 @@ help: ## list what can be made
 
 setup: $(STAMP) ## make the environments and install what is missing (the only target that uses the network)
 
-$(STAMP): setup.py tools/prepare.py
+$(STAMP): setup.py tools/prepare.py tools/picamera2_rootfs.sh tests/picamera2/virtual.yaml
 	@[[ -n "$(PYTHON)" ]] || { echo "setup: no Python 3.11 or newer found. On Debian: sudo apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) tools/prepare.py
 	@touch $@
@@ -61,6 +61,6 @@ images: $(STAMP) ## draw the diagrams anew from their sources
 	$(BIN)/python images/draw.py
 
 clean: ## remove what the targets made
-	rm -rf .venv .venvs .wheelhouse run-data bench-results build dist *.egg-info htmlcov .coverage .coverage.* \
+	rm -rf .venv .venvs .wheelhouse .rootfs run-data bench-results build dist *.egg-info htmlcov .coverage .coverage.* \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

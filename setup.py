@@ -29,6 +29,11 @@ CLOUD = [
     'urllib3>=1.26.12,<2; python_version < "3.10"',
 ]
 
+# The Pi's camera on the legacy stack of 32-bit systems.
+LEGACY_CAMERA = [
+    'picamera==1.13; platform_machine == "armv6l" or platform_machine == "armv7l"',
+]
+
 # What the suites of `model` and `device` need beside DEVICE, on every Python.
 TEST_DEVICE = [
     "hypothesis>=6.100,<7",
@@ -42,6 +47,7 @@ TEST = [
     "coverage>=7.10,<8",
     "cryptography>=44",
     "moto[server]>=5.1,<6",
+    "pytest>=9,<10",
     "pytest-cov>=7,<8",
     "pytest-xdist>=3.6,<4",
 ]
@@ -82,7 +88,7 @@ if __name__ == "__main__":
         packages=find_packages(include=["pinthesky", "pinthesky.*"]),
         package_data={"pinthesky": ["py.typed"]},
         install_requires=[*DEVICE, *VIDEO, *CLOUD],
-        extras_require={"test": TEST, "dev": DEV, "bench": BENCH},
+        extras_require={"test": TEST, "dev": DEV, "bench": BENCH, "picamera": LEGACY_CAMERA},
         entry_points={"console_scripts": ["pinthesky = pinthesky.device.daemon:main"]},
         classifiers=[
             "Development Status :: 3 - Alpha",

@@ -37,11 +37,18 @@ PEERS_OPENCV = ("opencv-contrib-python-headless<4.13",)
 PEERS_ALONE = ("dvr-scan>=1.8,<2",)
 
 # Program -> Debian package -> the target that cannot do without it.
-DEBIAN_PROGRAMS = {"shellcheck": ("shellcheck", "make check"), "motion": ("motion", "make bench")}
+DEBIAN_PROGRAMS = {
+    "shellcheck": ("shellcheck", "make check"),
+    "motion": ("motion", "make bench"),
+    "mmdebstrap": ("mmdebstrap", "the tests on the real picamera2"),
+}
 
 
 class CannotPrepare(Exception):
     """Something is missing that only the person at the machine can give."""
+
+
+LEGACY_CAMERA = "picamera==1.13"
 
 
 def say(text: str) -> None:
@@ -175,6 +182,25 @@ def make_peers() -> None:
     say("DVR-Scan is ready for make bench")
 
 
+def make_legacy_camera() -> None:
+    """Put picamera into .venvs/picamera: tests run its own code over a stand-in of the firmware's library."""
+    say("picamera, for the tests of the legacy camera")
+    target = OTHERS / "picamera"
+    shutil.rmtree(target, ignore_errors=True)
+    # Off a Pi it lets itself be installed for its documentation only.
+    pip_of_main = (MAIN / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+    run("env", "READTHEDOCS=True", *pip_of_main, "--no-build-isolation", "--no-deps", "--target", target, LEGACY_CAMERA)
+
+
+def make_picamera2_rootfs() -> None:
+    """Make the root file system in which the tests run the real picamera2; only root can."""
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        say("the tests on the real picamera2 are left out: they need root and mmdebstrap")
+        return
+    say("a Debian 13 root file system for the tests on the real picamera2, into .rootfs")
+    run(ROOT / "tools" / "picamera2_rootfs.sh")
+
+
 def make_other_environments(requirements: dict[str, Any]) -> None:
     """Make the environments beside the main one, two at a time."""
     main = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -204,6 +230,8 @@ def prepare() -> None:
     want_programs()
     make_main_environment()
     fill_wheelhouse(requirements)
+    make_legacy_camera()
+    make_picamera2_rootfs()
     make_other_environments(requirements)
 
 

@@ -7,11 +7,12 @@ from collections import deque
 from concurrent.futures import Future
 from typing import Any, Callable, NamedTuple, Optional, Union
 
-from pinthesky.device.ports import CameraLost, Frame, LumaFrame, MotionVectors, Packet, Sink
+from pinthesky.device.ports import CameraLost, Frame, Labels, LumaFrame, MotionVectors, Packet, Sink
 
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 """Packets that may wait while the disk is slow: half a minute at the highest bitrate."""
 WAITING_SCENES_MAX = 4
+_SCENES = (LumaFrame, MotionVectors, Labels)
 _PACKET_OVERHEAD = 256
 """Bytes that a waiting packet costs beside its data."""
 
@@ -33,8 +34,9 @@ class Request(NamedTuple):
 class CameraInbox:
     """Takes frames from any thread without blocking; drops no packet silently.
 
-    Scenes (luma, motion vectors) beyond four are dropped oldest first: the detector lives with gaps. Packets beyond
-    the bound mean that the recorder cannot keep up: all that waits is dropped and one CameraLost takes its place.
+    Scenes (luma, motion vectors, labels) beyond four are dropped oldest first: who judges them lives with gaps. Packets
+    beyond the bound mean that the recorder cannot keep up: all that waits is dropped and one CameraLost takes its
+    place.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -72,7 +74,7 @@ class CameraInbox:
                     self._drop_frames()
                     self._overflowed = True
                     arrived = Arrived(CameraLost("the disk is too slow for the recording"), arrived.at_s)
-            elif isinstance(frame, (LumaFrame, MotionVectors)):
+            elif isinstance(frame, _SCENES):
                 if self._scenes >= WAITING_SCENES_MAX:
                     self._drop_oldest_scene()
                 self._scenes += 1
@@ -103,7 +105,7 @@ class CameraInbox:
             if isinstance(item, Arrived):
                 if isinstance(item.frame, Packet):
                     self._packet_bytes -= _cost(item.frame)
-                elif isinstance(item.frame, (LumaFrame, MotionVectors)):
+                elif isinstance(item.frame, _SCENES):
                     self._scenes -= 1
             return item
 
@@ -148,7 +150,7 @@ class CameraInbox:
 
     def _drop_oldest_scene(self) -> None:
         for index, item in enumerate(self._items):
-            if isinstance(item, Arrived) and isinstance(item.frame, (LumaFrame, MotionVectors)):
+            if isinstance(item, Arrived) and isinstance(item.frame, _SCENES):
                 del self._items[index]
                 self._scenes -= 1
                 return

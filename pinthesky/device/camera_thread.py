@@ -17,16 +17,18 @@ from pinthesky.device.internal_events import CameraFaulted, CameraOpened, Footag
 from pinthesky.device.motion import LumaMotion, MotionGate, MotionScore, VectorMotion
 from pinthesky.device.permanent_thread import Crash, PermanentThread
 from pinthesky.device.ports import (
+    DEFAULT_PICTURE,
     Camera,
     CameraDescription,
     CameraLost,
     Frame,
+    Labels,
     LumaFrame,
     MotionVectors,
     Packet,
 )
 from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
-from pinthesky.model.settings import CameraSettings, MotionSettings
+from pinthesky.model.settings import CameraSettings, MotionSettings, PictureSettings
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,14 @@ class Duty(NamedTuple):
     record_motion: bool = True
 
 
+class _Settings(NamedTuple):
+    """What the camera runs with."""
+
+    camera: CameraSettings
+    motion: MotionSettings
+    picture: PictureSettings
+
+
 class CameraThread(PermanentThread):
     """Runs one camera. `post` takes internal events; `recorder` is used in this thread only."""
 
@@ -74,12 +84,13 @@ class CameraThread(PermanentThread):
         post: Callable[[object], object],
         on_crash: Crash,
         on_motion: Callable[[bool, float], None],
+        picture: PictureSettings = DEFAULT_PICTURE,
         random_source: Optional[random.Random] = None,
     ) -> None:
         super().__init__("camera", on_crash)
         self._camera = camera
         self._recorder = recorder
-        self._settings = settings
+        self._settings = _Settings(*settings, picture)
         self._duty = duty
         self._monotonic = monotonic
         self._post = post
@@ -136,7 +147,9 @@ class CameraThread(PermanentThread):
         """Change what the camera is there for."""
         return self.submit(lambda: self._take_up(duty))
 
-    def reconfigure(self, camera: CameraSettings, motion: MotionSettings) -> Future[None]:
+    def reconfigure(
+        self, camera: CameraSettings, motion: MotionSettings, picture: PictureSettings = DEFAULT_PICTURE
+    ) -> Future[None]:
         """Take over settings as soon as no clip is open, at the latest after SETTINGS_PATIENCE_S of motion.
 
         The future ends when the camera runs with them, or will when it is opened; with InvalidInput when the camera
@@ -147,7 +160,7 @@ class CameraThread(PermanentThread):
         def work() -> None:
             if self._pending is not None:
                 self._pending.outcome.cancel()
-            self._pending = _Pending((camera, motion), outcome, self._monotonic())
+            self._pending = _Pending(_Settings(camera, motion, picture), outcome, self._monotonic())
 
         def submitted(request: Future[None]) -> None:
             if request.exception() is not None:
@@ -221,6 +234,8 @@ class CameraThread(PermanentThread):
             self._judge_scene(frame.luma, frame.timestamp_us)
         elif isinstance(frame, MotionVectors):
             self._judge_scene(frame.vectors, frame.timestamp_us)
+        elif isinstance(frame, Labels):
+            self._recorder.labels(frame.labels)
         elif isinstance(frame, CameraLost):
             self._lose(frame.reason)
         else:
@@ -284,7 +299,7 @@ class CameraThread(PermanentThread):
         reopen = self._description is not None and _picture(before) != _picture(settings)
         if reopen:
             self._close()
-        self._recorder.configure(*settings)
+        self._recorder.configure(settings.camera, settings.motion)
         try:
             if reopen:
                 self._open()
@@ -292,7 +307,7 @@ class CameraThread(PermanentThread):
                 self._make_judge()
         except InvalidInput as error:
             self._settings = before
-            self._recorder.configure(*before)
+            self._recorder.configure(before.camera, before.motion)
             pending.outcome.set_exception(error)
             return
         except Unavailable as error:
@@ -306,15 +321,20 @@ class CameraThread(PermanentThread):
         except Unavailable as error:
             self._failed(str(error))
         except InvalidInput as error:
+            if error.field.startswith("picture.") and self._settings.picture != DEFAULT_PICTURE:
+                # They fitted the camera that was there before. A picture that is not as it was beats none.
+                logger.warning("Section picture does not fit this camera, which sees by itself now: %s", error)
+                self._settings = self._settings._replace(picture=DEFAULT_PICTURE)
+                return
             if not self._opened_once:
                 raise CameraGaveUp(str(error)) from error
             # Settings that came while the camera was closed. Whoever sent them reads the fault and sends others.
             self._failed(str(error))
 
     def _open(self) -> None:
-        camera, motion = self._settings
+        camera, motion, picture = self._settings
         try:
-            description = self._camera.open(camera, motion.privacy_masks)
+            description = self._camera.open(camera, motion.privacy_masks, picture=picture)
             self._recorder.begin(description)
             self._description = description
             self._make_judge()
@@ -350,7 +370,7 @@ class CameraThread(PermanentThread):
             raise CameraGaveUp("the camera does not close")
 
     def _make_judge(self) -> None:
-        camera, motion = self._settings
+        camera, motion, _ = self._settings
         masks: list[Any] = [*motion.masks, *motion.privacy_masks]
         size = None if self._description is None else self._description.luma_size
         if size is not None:
@@ -365,7 +385,7 @@ class CameraThread(PermanentThread):
 class _Pending(NamedTuple):
     """Settings that wait for the open clip to end."""
 
-    settings: tuple[CameraSettings, MotionSettings]
+    settings: _Settings
     outcome: Future[None]
     since_s: float
 
@@ -383,9 +403,9 @@ def _serve(request: Request) -> None:
         request.future.set_result(result)
 
 
-def _picture(settings: tuple[CameraSettings, MotionSettings]) -> tuple[object, ...]:
+def _picture(settings: _Settings) -> tuple[object, ...]:
     """What the camera itself must be reopened for."""
-    camera, motion = settings
+    camera, motion, picture = settings
     return (
         camera.rotation,
         camera.resolution,
@@ -394,4 +414,5 @@ def _picture(settings: tuple[CameraSettings, MotionSettings]) -> tuple[object, .
         camera.encoding_profile,
         camera.encoding_level,
         motion.privacy_masks,
+        picture,
     )

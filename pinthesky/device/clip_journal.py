@@ -5,9 +5,10 @@ Layout, little-endian::
     "PITSJNL1"                                   8 bytes
     record*      crc32  u32                      of the rest of the record, seeded with the record before
                  length u32                      bytes of payload
-                 kind   u8                       0 header, 1 packet, 2 packet that is a keyframe
+                 kind   u8                       0 header, 1 packet, 2 packet that is a keyframe, 3 labels
                  timestamp_us i64
-                 payload                         header: JSON of ClipHeader; packet: the access unit
+                 payload                         header: JSON of ClipHeader; packet: the access unit;
+                                        labels: JSON, name to confidence, of the part so far
 
 Every checksum is seeded with the one before it, so a record counts only after exactly the records that it was written
 after: blocks of an older file that a file system hands back after a power cut cannot pass for packets. Reading stops
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Optional, final
@@ -42,7 +43,7 @@ SYNC_DUE_S = 0.5
 
 _CRC = struct.Struct("<I")
 _FIELDS = struct.Struct("<IBq")
-_HEADER, _PACKET, _KEYFRAME = 0, 1, 2
+_HEADER, _PACKET, _KEYFRAME, _LABELS = 0, 1, 2, 3
 
 
 class ClipHeader(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -130,10 +131,19 @@ class JournalWriter:
         then as it was before the call, and may be appended to again; a packet that was left out takes everything up
         to the next keyframe with it.
         """
-        data = packet.data
-        if len(data) > PACKET_MAX_BYTES:
-            raise Unavailable(f"journal {self.path.name} takes no packet of {len(data)} bytes")
-        fields = _FIELDS.pack(len(data), _KEYFRAME if packet.is_keyframe else _PACKET, packet.timestamp_us)
+        if len(packet.data) > PACKET_MAX_BYTES:
+            raise Unavailable(f"journal {self.path.name} takes no packet of {len(packet.data)} bytes")
+        self._append(_KEYFRAME if packet.is_keyframe else _PACKET, packet.timestamp_us, packet.data)
+        self._last_us = packet.timestamp_us
+        if self._first_us is None:
+            self._first_us = packet.timestamp_us
+
+    def append_labels(self, labels: Mapping[str, float]) -> None:
+        """Write down what was recognised in all pictures so far; the last word counts. Raises as `append` does."""
+        self._append(_LABELS, self._last_us, msgspec.json.encode(labels))
+
+    def _append(self, kind: int, timestamp_us: int, data: bytes) -> None:
+        fields = _FIELDS.pack(len(data), kind, timestamp_us)
         crc = crc32(data, crc32(fields, self._crc))
         descriptor = self._writable()
         try:
@@ -144,9 +154,6 @@ class JournalWriter:
         self._crc = crc
         self._size += _CRC.size + _FIELDS.size + len(data)
         self._unsynced = True
-        self._last_us = packet.timestamp_us
-        if self._first_us is None:
-            self._first_us = packet.timestamp_us
 
     def sync_if_due(self, now_s: float) -> bool:
         """`sync` when `SYNC_DUE_S` have passed since it last ran; call it with every packet. True when it ran.
@@ -212,6 +219,8 @@ class JournalReader:
         """Raises Unavailable when the file cannot be opened, InvariantBroken when it is gone or has no whole header."""
         self.path = path
         self.damage: Optional[str] = None
+        self.labels: dict[str, float] = {}
+        """What was recognised in the pictures read so far."""
         self._crc = 0
         try:
             self._file: BinaryIO = path.open("rb", buffering=256 * 1024)
@@ -239,6 +248,9 @@ class JournalReader:
             if record is None:
                 return
             kind, timestamp_us, data = record
+            if kind == _LABELS:
+                self.labels = _labels(data) or self.labels
+                continue
             if kind not in (_PACKET, _KEYFRAME):
                 self.damage = f"a record of unknown kind {kind}"
                 return
@@ -284,6 +296,13 @@ class JournalReader:
         except OSError as error:
             self.damage = f"the disk cannot read it ({error.strerror})"
             return b""
+
+
+def _labels(data: bytes) -> dict[str, float]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, float])
+    except msgspec.MsgspecError:
+        return {}
 
 
 def read_journal(path: Path) -> JournalReader:

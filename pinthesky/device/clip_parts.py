@@ -5,14 +5,17 @@ A clip becomes several parts when it lasts too long, grows too large, or when th
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Callable, Optional
 
 import msgspec
 
 from pinthesky.device.clip_journal import ClipHeader, JournalWriter
-from pinthesky.device.ports import Packet
+from pinthesky.device.ports import Label, Packet
 from pinthesky.errors import InvariantBroken, Unavailable
+from pinthesky.model.labels import LabelTally
 from pinthesky.model.recording import Moment
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ class PartWriter:
         self._max_us = 0
         self._start_us = 0
         self._journal: Optional[JournalWriter] = None
+        self._tally = LabelTally()
         self._part_us = self._keyframe_us = self._keyframe_at = 0
 
     def begin(self, header: ClipHeader, moment_of: Callable[[int], Moment], *, max_s: float) -> None:
@@ -81,6 +85,16 @@ class PartWriter:
             self._write(packet)
         except Unavailable as error:
             self._write_again(packet, error)
+
+    def labels(self, found: Sequence[Label]) -> None:
+        """What is recognised in the pictures now. Each part has its own; while the disk refuses they are forgotten."""
+        if self._journal is None:
+            return
+        # All of them are asked: `any` would stop at the first that is news.
+        news = [self._tally.note(label.name, label.confidence) for label in found]
+        if any(news):
+            with contextlib.suppress(Unavailable):
+                self._journal.append_labels(self._tally.labels)
 
     def sync(self) -> None:
         """Bring to the disk what is due, and hold the disk's bounds. Call it several times a second."""
@@ -146,6 +160,7 @@ class PartWriter:
         start = self.start.later((timestamp_us - self._start_us) / _US)
         journal = self._create_journal(msgspec.structs.replace(self._header, start=start, part=self.parts + 1))
         self.parts += 1
+        self._tally = LabelTally()
         self._part_us = timestamp_us
         return journal
 

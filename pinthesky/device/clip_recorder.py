@@ -7,6 +7,7 @@ camera's clock; `CameraTime` turns them into moments.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, NamedTuple, Optional
 
@@ -14,7 +15,7 @@ from pinthesky.device.clip_journal import ClipHeader, JournalWriter
 from pinthesky.device.clip_parts import PartWriter
 from pinthesky.device.internal_events import ClipLost, MotionStarted, RecordingChanged
 from pinthesky.device.packet_ring import PacketRing
-from pinthesky.device.ports import CameraDescription, Packet
+from pinthesky.device.ports import CameraDescription, Label, Packet
 from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.identifiers import EventId
 from pinthesky.model.recording import Moment, Trigger
@@ -204,6 +205,11 @@ class ClipRecorder:
         clip.asked_until_us = max(clip.asked_until_us, self._newest_us + int(duration_s * _US))
         clip.keyframe_asked = False
         return Capture(clip.event_id, joined)
+
+    def labels(self, found: Sequence[Label]) -> None:
+        """What was recognised in a picture of now; it belongs to the open clip, and to nothing while there is none."""
+        if self._clip is not None:
+            self._parts.labels(found)
 
     def monotonic_s(self, timestamp_us: int) -> float:
         """The machine's monotonic second at which a picture was taken."""

@@ -8,6 +8,7 @@ import logging
 import statistics
 import struct
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from hashlib import sha256
@@ -281,7 +282,7 @@ class _Draft(NamedTuple):
     suffix: str
     written: WrittenFile
 
-    def item(self, header: ClipHeader, *, skipped_s: float, is_recovered: bool) -> Item:
+    def item(self, header: ClipHeader, *, skipped_s: float, is_recovered: bool, labels: Mapping[str, float]) -> Item:
         answers = self.kind == "clip"
         return Item(
             kind=self.kind,
@@ -296,6 +297,7 @@ class _Draft(NamedTuple):
             recovered=is_recovered,
             capture_id=header.capture_id if answers else None,
             connection=header.connection if answers else None,
+            labels=dict(labels) if answers else {},
         )
 
 
@@ -357,7 +359,12 @@ class ClipFinisher:
             return []
         header = journal.header
         drafts = self._write(opening, header, journal.path)
-        items = [draft.item(header, skipped_s=opening.skipped_s, is_recovered=was_found) for draft in drafts]
+        # Labels stand between the packets, of which the writer may have left some.
+        deque(opening.packets, maxlen=0)
+        items = [
+            draft.item(header, skipped_s=opening.skipped_s, is_recovered=was_found, labels=journal.labels)
+            for draft in drafts
+        ]
         self._spool.commit([(draft.path, item) for draft, item in zip(drafts, items)], journal.path)
         return items
 

@@ -47,6 +47,7 @@ from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
 from pinthesky.device.slot_file import create_if_missing
 from pinthesky.device.state_folder import StateFolder
+from pinthesky.device.status_led import StatusLed
 from pinthesky.device.stop_request import StopRequest
 from pinthesky.device.systemd import Notifier, Watchdog
 from pinthesky.device.telemetry import LogShipper, MetricLog, configure_logging
@@ -146,6 +147,7 @@ class Daemon:
             camera,
             recorder,
             settings=(settings.camera, settings.motion),
+            picture=settings.picture,
             duty=Duty(now.camera_open, now.record_motion),
             monotonic=self._clock.monotonic,
             post=self._events.post,
@@ -197,6 +199,7 @@ class Daemon:
             wall_s=lambda: self._time.now().wall_s,
             monotonic=self._clock.monotonic,
         )
+        self._led = StatusLed(options.state_dir / "led", settings=self._reconciler.effective.led)
         self._commands = CommandHandlers(
             camera=self._camera,
             finishing=self._finishing,
@@ -229,6 +232,7 @@ class Daemon:
         self._reporter.subscribe(queue)
         self._applier.subscribe(queue)
         self._commands.subscribe(queue)
+        self._led.subscribe(queue)
         queue.subscribe(FootageFinished, lambda _: self._ended.set())
         queue.subscribe(ItemStored, self._count_upload)
         queue.add_timer(self._output.due_in, self._output.flush)
@@ -323,6 +327,7 @@ class Daemon:
         if not self._events.join(left_s(5.0)):
             late.append(self._events.name)
         else:
+            self._led.restore()
             self._write_last_events(deadline)
         if not self._answers.stop(left_s(2.0)):
             late.append("answers")
@@ -393,6 +398,7 @@ class Daemon:
     def _take_over(self, settings: DeviceSettings) -> None:
         configure_logging(settings.cloudwatch.log_level)
         self._health.configure(settings.health)
+        self._led.configure(settings.led)
         self._shipper.configure(settings.cloudwatch)
         self._metrics.configure(settings.cloudwatch)
         self._uploader.set_destination(

@@ -161,6 +161,7 @@ class EventReporter:
             part=item.part,
             duration=round(item.duration_s, 3),
             recovered=item.recovered,
+            labels=item.labels,
             capture_id=asker.capture_id,
             connection=asker.connection,
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
 from pinthesky.device.ports import CameraDescription
 from pinthesky.device.shadow_reconciler import SettingsChange
+from pinthesky.errors import PinTheSkyError
 from pinthesky.model.commands import Command
 from pinthesky.model.events import AnyEvent
 from pinthesky.model.recording import Item, Moment
@@ -69,6 +71,14 @@ class CameraFaulted:
 
 
 @dataclass(frozen=True)
+class DutyTaken:
+    """What the camera is there for from now on, by mode, window and time."""
+
+    camera_open: bool
+    record_motion: bool
+
+
+@dataclass(frozen=True)
 class FootageFinished:
     """The file that was being played has ended and its last clip is closed."""
 
@@ -124,7 +134,9 @@ class SpoolPressed:
 
 @dataclass(frozen=True)
 class SettingsConcluded:
-    """The camera has taken over a change of settings, or refused it."""
+    """The camera has taken over a change of settings but for the sections of `failed`, or refuses more of it."""
 
     change: SettingsChange
-    camera_refusal: Optional[str]
+    failed: Mapping[str, str]
+    """Section, or `section.field`, to the reason."""
+    refusal: Optional[PinTheSkyError]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Protocol, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Protocol, TypeVar, Union
 
 from pinthesky.model.settings import PictureSettings
 
@@ -47,6 +47,23 @@ class MotionVectors(NamedTuple):
     timestamp_us: int
 
 
+class Label(NamedTuple):
+    """Something that was recognised in a picture."""
+
+    name: str
+    confidence: float
+    """0 to 1."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom: parts (0 to 1) of the picture as shown, after rotation."""
+
+
+class Labels(NamedTuple):
+    """What was recognised in the picture of `timestamp_us`; handed over after its packet."""
+
+    labels: tuple[Label, ...]
+    timestamp_us: int
+
+
 class CameraLost(NamedTuple):
     """The adapter can give no more frames until it is opened again; `reason` is for people."""
 
@@ -57,7 +74,7 @@ class FootageEnded(NamedTuple):
     """A file that was being played has come to its end."""
 
 
-Frame = Union[Packet, LumaFrame, MotionVectors, CameraLost, FootageEnded]
+Frame = Union[Packet, LumaFrame, MotionVectors, Labels, CameraLost, FootageEnded]
 Sink = Callable[[Frame], None]
 """What an adapter hands its frames to, from any thread. Never blocks, never raises."""
 
@@ -113,6 +130,21 @@ class Camera(Protocol):
 
     def close(self, timeout_s: float) -> bool:
         """Stop and give the camera back. False when it hangs: only a new process will help then. Never raises."""
+        ...
+
+
+Seen_contra = TypeVar("Seen_contra", contravariant=True)
+
+
+class Labeller(Protocol[Seen_contra]):
+    """Recognises things. An adapter owns it and hands its findings on as `Labels`.
+
+    A sensor that recognises by itself (IMX500) sees the metadata of a frame; a detector on the CPU sees
+    pixels.
+    """
+
+    def labels(self, seen: Seen_contra) -> Sequence[Label]:
+        """What is sure enough to be in the picture `seen`. Called in the adapter's threads; never raises."""
         ...
 
 

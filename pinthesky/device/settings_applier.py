@@ -13,10 +13,10 @@ from typing import Callable, Optional
 
 from pinthesky.device.camera_thread import CameraThread, Duty
 from pinthesky.device.event_thread import EventThread
-from pinthesky.device.internal_events import EventForCloud, SettingsConcluded, ShadowArrived
+from pinthesky.device.internal_events import DutyTaken, EventForCloud, SettingsConcluded, ShadowArrived
 from pinthesky.device.operating_mode import Watching, watching
 from pinthesky.device.shadow_reconciler import SettingsChange, ShadowReconciler
-from pinthesky.errors import PinTheSkyError
+from pinthesky.errors import InvalidInput, PinTheSkyError
 from pinthesky.model.events import SettingsApplied
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.settings import DeviceSettings
@@ -24,7 +24,7 @@ from pinthesky.model.settings import DeviceSettings
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
-_CAMERA_SECTIONS = frozenset({"camera", "motion"})
+_CAMERA_SECTIONS = frozenset({"camera", "motion", "picture"})
 """Sections that the camera thread takes over."""
 
 
@@ -77,7 +77,7 @@ class SettingsApplier:
     def begin(self) -> None:
         """Bring the settings in force to everybody, the camera's duty too: time has passed since it was made."""
         self._bring(self.settings)
-        self._camera.take_up(self.duty)
+        self._take_up_duty()
 
     def look(self) -> None:
         """See whether time alone has changed what the camera is there for."""
@@ -87,7 +87,11 @@ class SettingsApplier:
         before, self._watching = self._watching, now
         if (before.camera_open, before.record_motion) != (now.camera_open, now.record_motion):
             logger.info("The camera is %s (%s)", _words(now), now.reason)
-            self._camera.take_up(self.duty)
+            self._take_up_duty()
+
+    def _take_up_duty(self) -> None:
+        self._camera.take_up(self.duty)
+        self._post(DutyTaken(*self.duty))
 
     def _shadow_arrived(self, arrived: ShadowArrived) -> None:
         change = self._reconciler.consider(arrived.document)
@@ -99,10 +103,18 @@ class SettingsApplier:
         if not change.changed & _CAMERA_SECTIONS:
             self._conclude(change, {})
             return
-        outcome = self._camera.reconfigure(change.settings.camera, change.settings.motion)
-        outcome.add_done_callback(lambda done: self._camera_is_done(change, done))
+        self._hand_to_camera(change, {})
 
-    def _camera_is_done(self, change: SettingsChange, done: Future[None]) -> None:
+    def _hand_to_camera(self, change: SettingsChange, failed: Mapping[str, str]) -> None:
+        """Have the camera take over the change but for the sections of `failed`."""
+        settings = change.settings
+        for field in failed:
+            section = _section_of(field)
+            settings = settings.with_section(section, getattr(self._reconciler.effective, section))
+        outcome = self._camera.reconfigure(settings.camera, settings.motion, settings.picture)
+        outcome.add_done_callback(lambda done: self._camera_is_done(change, failed, done))
+
+    def _camera_is_done(self, change: SettingsChange, failed: Mapping[str, str], done: Future[None]) -> None:
         refusal = None
         try:
             done.result(timeout=0)
@@ -110,15 +122,29 @@ class SettingsApplier:
             # A later document took this one's place, or the daemon stops: the next start considers it again.
             return
         except PinTheSkyError as error:
-            refusal = str(error)
-        self._post(SettingsConcluded(change, refusal))
+            refusal = error
+        self._post(SettingsConcluded(change, failed, refusal))
 
     def _camera_concluded(self, concluded: SettingsConcluded) -> None:
         if concluded.change is not self._newest:
             # The camera was done with it just as a later document came, which is what will be concluded.
             return
-        refused = () if concluded.camera_refusal is None else concluded.change.changed & _CAMERA_SECTIONS
-        self._conclude(concluded.change, dict.fromkeys(sorted(refused), concluded.camera_refusal or ""))
+        change, failed, refusal = concluded.change, concluded.failed, concluded.refusal
+        if refusal is None:
+            self._conclude(change, failed)
+            return
+        waiting = (change.changed & _CAMERA_SECTIONS) - {_section_of(field) for field in failed}
+        if isinstance(refusal, InvalidInput) and _section_of(refusal.field) in waiting:
+            failed = {**failed, refusal.field: refusal.reason}
+            waiting -= {_section_of(refusal.field)}
+        else:
+            failed = {**failed, **dict.fromkeys(sorted(waiting), str(refusal))}
+            waiting = frozenset()
+        if waiting:
+            # What was refused is known now; the camera has not said anything of the other sections.
+            self._hand_to_camera(change, failed)
+        else:
+            self._conclude(change, failed)
 
     def _conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> None:
         outcome = self._reconciler.conclude(change, failed)
@@ -126,7 +152,7 @@ class SettingsApplier:
             settings = self._reconciler.effective
             self._bring(settings)
             # It went back to what it ran with before, which may be of a change whose place this one took.
-            self._camera.reconfigure(settings.camera, settings.motion)
+            self._camera.reconfigure(settings.camera, settings.motion, settings.picture)
         self._post(
             EventForCloud(
                 SettingsApplied(
@@ -143,6 +169,10 @@ class SettingsApplier:
         for listener in self._listeners:
             listener(settings)
         self.look()
+
+
+def _section_of(field: str) -> str:
+    return field.partition(".")[0]
 
 
 def _words(now: Watching) -> str:

@@ -131,19 +131,20 @@ class ShadowReconciler:
         return self._open
 
     def conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> Conclusion:
-        """Take note that `change` is in force but for the sections of `failed` (to the reason), and report that.
+        """Take note that `change` is in force but for the sections of `failed`, and report that.
 
-        `change` is the newest that was considered: one whose place a later one took is never concluded. A failed
-        section stays as it was; it is tried once more after a restart. The disk may refuse both files: that is logged,
-        and the settings are in force.
+        `failed` maps a section, or one of its fields as `section.field`, to the reason. `change` is the newest that was
+        considered: one whose place a later one took is never concluded. A failed section stays as it was; it is tried
+        once more after a restart. The disk may refuse both files: that is logged, and the settings are in force.
         """
         rejected = {**change.rejected, **failed}
         overrides = {name: dict(fields) for name, fields in {**change.accepted, **change.kept}.items()}
-        for name in failed:
+        failed_sections = {field.partition(".")[0] for field in failed}
+        for name in failed_sections:
             overrides.pop(name, None)
             if name in self._state.overrides:
                 overrides[name] = self._state.overrides[name]
-        applied = [name for name in SECTIONS if name in change.accepted and name not in failed]
+        applied = [name for name in SECTIONS if name in change.accepted and name not in failed_sections]
         self.effective = self._overlaid(overrides)
         self._state = _State(change.fingerprint, overrides, applied, rejected)
         self._handled = change.fingerprint

@@ -52,6 +52,8 @@ class UploadEnd(Event, frozen=True, kw_only=True, omit_defaults=True, tag="uploa
     part: int = 1
     duration: float = 0.0
     recovered: bool = False
+    labels: dict[str, float] = {}
+    """What was recognised in the clip: name to the highest confidence."""
 
 
 class CaptureImageEnd(Event, frozen=True, kw_only=True, omit_defaults=True, tag="capture_image_end"):

@@ -66,6 +66,8 @@ class Item(Struct, frozen=True, omit_defaults=True, kw_only=True):
     capture_id: Optional[str] = None
     connection: Optional[dict[str, Optional[str]]] = None
     """Where the answer goes when the item is stored, as in the command that asked for it."""
+    labels: dict[str, float] = {}
+    """What was recognised in the clip: name to the highest confidence (0 to 1), see `pinthesky.model.labels`."""
 
     @classmethod
     def of_picture(
@@ -117,6 +119,8 @@ class Item(Struct, frozen=True, omit_defaults=True, kw_only=True):
             found["recovered"] = "true"
         if self.time_uncertain:
             found["time-uncertain"] = "true"
+        if self.labels:
+            found["labels"] = ",".join(f"{name}={confidence:g}" for name, confidence in self.labels.items())
         return found
 
     def at(self, start: Moment, *, uncertain: bool) -> Item:

@@ -26,6 +26,7 @@ Polygon = list[tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[int, Meta(ge
 
 POLYGONS_MAX = 8
 POLYGON_POINTS_MAX = 12
+_BITS_MAX = 64
 ENCODING_LEVELS = ("1", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5", "5.1")
 
 
@@ -292,7 +293,7 @@ class DeviceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def as_document(self) -> dict[str, Any]:
         """The sections as they are reported: plain dicts, lists and numbers."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
+        document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return document
 
 
@@ -360,6 +361,9 @@ def parse_field(label: str, value: object, kind: Any) -> Any:
             return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, int) and value.bit_length() > _BITS_MAX:
+        # Some versions of msgspec take a whole number that no float can hold for -1.
+        raise InvalidInput(label, f"{bound_of(kind)}, got {_shown(value)}")
     try:
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, OverflowError, ValueError) as error:

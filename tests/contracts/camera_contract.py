@@ -146,7 +146,7 @@ class CameraContract:
         description = rig.camera.open(settings(rotation=90), [])
         assert (description.width, description.height) == (WIDTH, HEIGHT)
         assert description.framerate == FRAMERATE
-        assert description.rotation_left == 90
+        assert description.rotation_left == rig.rotation_left(90)
         assert description.model
 
     def test_the_first_packet_is_a_keyframe_and_every_keyframe_stands_alone(self, rig: Rig):

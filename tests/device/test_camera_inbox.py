@@ -11,7 +11,7 @@ import pytest
 from pinthesky.device import camera_inbox
 from pinthesky.device.camera_inbox import WAITING_SCENES_MAX, Arrived, CameraInbox, Request
 from pinthesky.device.fakes import FakeClock
-from pinthesky.device.ports import CameraLost, FootageEnded, LumaFrame, MotionVectors, Packet
+from pinthesky.device.ports import CameraLost, FootageEnded, Labels, LumaFrame, MotionVectors, Packet
 from pinthesky.errors import Unavailable
 from tests.support.packets import plain_packet
 
@@ -68,6 +68,16 @@ def test_scenes_beyond_the_bound_leave_oldest_first_and_packets_stay(inbox: Came
     assert [item for item in found if isinstance(item, Packet)] == [plain_packet(number) for number in range(10)]
     scenes = [item.timestamp_us for item in found if isinstance(item, (LumaFrame, MotionVectors))]
     assert scenes == list(range(10 - WAITING_SCENES_MAX, 10))
+
+
+def test_labels_are_bounded_as_scenes_are(inbox: CameraInbox):
+    sink = inbox.new_sink()
+    sink(plain_packet(0))
+    for number in range(10):
+        sink(Labels((), number))
+    found = served(inbox)
+    assert found[0] == plain_packet(0)
+    assert [frame.timestamp_us for frame in found[1:] if isinstance(frame, Labels)] == list(range(6, 10))
 
 
 def test_scenes_that_were_served_make_room_for_others(inbox: CameraInbox):

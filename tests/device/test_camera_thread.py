@@ -26,7 +26,7 @@ from pinthesky.device.internal_events import (
     RecordingChanged,
 )
 from pinthesky.errors import InvalidInput, Unavailable
-from pinthesky.model.settings import CameraSettings, MotionSettings
+from pinthesky.model.settings import CameraSettings, MotionSettings, PictureSettings
 from tests.support.camera_stage import CAMERA, MOTION
 from tests.support.camera_stage import CameraStage as Stage
 
@@ -196,6 +196,38 @@ def test_settings_that_can_never_work_at_the_start_are_told_as_what_is_wrong():
     assert isinstance(raised.value.__cause__, InvalidInput)
 
 
+def test_a_picture_that_does_not_fit_the_camera_at_the_start_is_left_to_it(caplog: pytest.LogCaptureFixture):
+    stage = Stage(open_it=False, picture=PictureSettings(focus_mode="continuous"))
+    stage.camera.refusals.append(InvalidInput("picture.focus_mode", "this camera has no focus to set"))
+    stage.step(2)
+    assert [opening.picture for opening in stage.camera.openings] == [PictureSettings()]
+    assert "Section picture does not fit this camera" in caplog.text
+    stage.run(0.5)
+    assert stage.of(CameraFaulted) == []
+
+
+def test_the_camera_is_opened_with_the_picture_and_again_when_it_changes():
+    night = PictureSettings(night=True)
+    stage = Stage(picture=night)
+    stage.run(1)
+    assert stage.thread.reconfigure(CAMERA, MOTION, PictureSettings()).cancelled() is False
+    stage.step()
+    assert [opening.picture for opening in stage.camera.openings] == [night, PictureSettings()]
+
+
+def test_labels_of_pictures_belong_to_the_open_clip_and_to_nothing_before_it():
+    stage = Stage()
+    stage.run(1)
+    stage.camera.labels(("cat", 0.9))
+    stage.run(1, moving=True)
+    stage.camera.labels(("person", 0.7), ("dog", 0.5))
+    stage.camera.labels(("person", 0.9))
+    stage.run(6)
+    stage.camera.labels(("bird", 0.9))
+    stage.step()
+    assert [part.labels for part in stage.disk.parts] == [{"person": 0.9, "dog": 0.5}]
+
+
 def test_a_camera_that_hangs_at_close_is_given_up():
     stage = Stage()
     stage.camera.hangs_at_close = True
@@ -311,7 +343,7 @@ def test_settings_that_change_the_picture_reopen_the_camera(camera: CameraSettin
     stage = Stage()
     stage.run(1)
     assert stage.reconfigure(camera, motion).result(timeout=0) is None
-    assert stage.camera.openings[-1] == (camera, motion.privacy_masks)
+    assert stage.camera.openings[-1][:2] == (camera, motion.privacy_masks)
     assert stage.of(CameraFaulted) == []
 
 

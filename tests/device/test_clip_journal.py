@@ -57,6 +57,32 @@ def test_an_appended_packet_is_in_the_file_before_anything_is_synced_or_closed(t
     writer.close()
 
 
+def test_labels_stand_between_the_packets_and_the_last_word_counts(tmp_path):
+    writer = JournalWriter.create(tmp_path / "journal", clip_header())
+    writer.append(PACKETS[0])
+    writer.append_labels({"dog": 0.5})
+    writer.append(PACKETS[1])
+    writer.append_labels({"dog": 0.9, "person": 0.7})
+    assert writer.duration_s == pytest.approx((PACKETS[1].timestamp_us - PACKETS[0].timestamp_us) / 1e6)
+    assert writer.size_bytes == (tmp_path / "journal").stat().st_size
+    writer.close()
+    with read_journal(tmp_path / "journal") as journal:
+        assert list(journal) == PACKETS[:2]
+        assert journal.labels == {"dog": 0.9, "person": 0.7}
+        assert journal.damage is None
+
+
+def test_labels_of_another_version_cost_nothing_but_themselves(tmp_path):
+    writer = JournalWriter.create(tmp_path / "journal", clip_header())
+    writer.append(PACKETS[0])
+    writer.append_labels({"dog": "sure"})  # type: ignore[dict-item] # what is tested
+    writer.append(PACKETS[1])
+    writer.close()
+    with read_journal(tmp_path / "journal") as journal:
+        assert list(journal) == PACKETS[:2]
+        assert (journal.labels, journal.damage) == ({}, None)
+
+
 @given(data=st.data())
 def test_any_truncation_gives_the_packets_that_were_whole(data, tmp_path_factory):
     path = tmp_path_factory.mktemp("cut") / "journal"

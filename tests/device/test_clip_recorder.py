@@ -14,7 +14,7 @@ from pinthesky.device.clip_journal import ClipHeader, JournalWriter, read_journa
 from pinthesky.device.clip_parts import PART_BYTES_MAX, PartWriter
 from pinthesky.device.clip_recorder import CameraTime, ClipRecorder
 from pinthesky.device.internal_events import ClipLost, MotionStarted, RecordingChanged
-from pinthesky.device.ports import CameraDescription, Packet
+from pinthesky.device.ports import CameraDescription, Label, Packet
 from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.recording import Moment
 from pinthesky.model.settings import CameraSettings, MotionSettings
@@ -255,6 +255,50 @@ def test_a_long_event_goes_on_in_a_new_part_without_a_gap():
     assert recorded == stage.sent[: len(recorded)]
     assert all(part.packets[0].is_keyframe for part in stage.disk.parts)
     assert stage.changes == [True, False]
+
+
+def labels(*found: tuple[str, float]) -> list[Label]:
+    return [Label(name, sure, (0.0, 0.0, 1.0, 1.0)) for name, sure in found]
+
+
+def test_each_part_bears_the_labels_of_its_own_pictures():
+    stage = Stage(motion=MotionSettings(post_roll=2, max_duration=10))
+    stage.run(8, moving=True)
+    stage.recorder.labels(labels(("person", 0.8), ("dog", 0.6)))
+    stage.run(8, moving=True)
+    stage.recorder.labels(labels(("cat", 0.7)))
+    stage.run(5)
+    assert [part.labels for part in stage.disk.parts] == [{"person": 0.8, "dog": 0.6}, {"cat": 0.7}]
+
+
+def test_labels_are_written_when_they_are_news_only():
+    stage = Stage()
+    stage.run(3, moving=True)
+    for _ in range(20):
+        stage.recorder.labels(labels(("person", 0.8)))
+    stage.recorder.labels(labels(("person", 0.3), ("dog", 0.3)))
+    assert stage.disk.parts[0].journal.labelled == 2
+
+
+def test_labels_that_the_disk_refuses_do_not_cost_the_clip():
+    stage = Stage()
+    stage.run(3, moving=True)
+    stage.disk.free_bytes = 0
+    stage.recorder.labels(labels(("person", 0.8)))
+    stage.disk.free_bytes = None
+    stage.run(5)
+    assert len(stage.disk.parts) == 1
+    assert stage.disk.parts[0].labels == {}
+
+
+def test_labels_while_nothing_is_written_are_forgotten():
+    stage = Stage()
+    stage.recorder.labels(labels(("person", 0.8)))
+    stage.disk.free_bytes = 0
+    stage.run(3, moving=True)
+    stage.recorder.labels(labels(("person", 0.8)))
+    assert stage.recorder.recording
+    assert stage.disk.parts == []
 
 
 def test_no_part_is_longer_than_the_maximum_a_long_pre_roll_included():

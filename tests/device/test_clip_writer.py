@@ -119,6 +119,28 @@ def test_the_parts_of_an_event_meet_without_a_packet_lost_or_doubled(spool):
     assert units == [nal_units(packet.data) for packet in packets]
 
 
+@pytest.mark.parametrize(
+    "packets, as_mp4",
+    [
+        pytest.param(h264_packets, True, marks=needs_av),
+        pytest.param(plain_packets, True, marks=needs_av, id="refused-as-mp4"),
+        (plain_packets, False),
+    ],
+)
+def test_the_clip_alone_bears_the_labels_whatever_it_is_written_as(spool, packets, as_mp4):
+    writer = spool.create_journal(clip_header())
+    for packet in packets(6):
+        writer.append(packet)
+    writer.append_labels({"person": 0.91, "dog": 0.5})
+    writer.close()
+    ClipFinisher(spool, as_mp4=as_mp4).finish(writer.path)
+    *others, clip = spool.items()
+    assert clip.item.labels == {"person": 0.91, "dog": 0.5}
+    assert clip.item.metadata()["labels"] == "person=0.91,dog=0.5"
+    assert Item.decode(clip.item.encode()) == clip.item
+    assert all("labels" not in kept.item.metadata() for kept in others)
+
+
 @needs_av
 def test_the_item_says_what_the_file_is(spool):
     packets = h264_packets(40, jitter_us=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Optional
 
+import msgspec
 import pytest
 
 from pinthesky.device import event_reporter
@@ -101,6 +102,12 @@ def test_motion_is_told_with_its_moment_and_counted(stage: Stage):
         "score": 3.14,
     }
     assert stage.reporter.motion_events == 1
+
+
+def test_a_stored_clip_says_what_was_recognised_in_it(stage: Stage):
+    stage.store(msgspec.structs.replace(item(), labels={"person": 0.91}))
+    stage.store(item(part=2))
+    assert [sent.get("labels") for sent in stage.sent] == [{"person": 0.91}, None]
 
 
 def test_what_has_no_time_of_its_own_gets_the_present_one(stage: Stage):

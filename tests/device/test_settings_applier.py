@@ -11,13 +11,20 @@ import pytest
 from pinthesky.device.allowed_destinations import AllowedDestinations
 from pinthesky.device.camera_thread import Duty
 from pinthesky.device.event_thread import EventThread
-from pinthesky.device.internal_events import EventForCloud, ShadowArrived
+from pinthesky.device.internal_events import DutyTaken, EventForCloud, ShadowArrived
 from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
 from pinthesky.errors import InvalidInput
 from pinthesky.model.events import SettingsApplied
 from pinthesky.model.identifiers import ThingName
-from pinthesky.model.settings import CameraSettings, CloudConnection, DeviceSettings, ModeSettings, MotionSettings
+from pinthesky.model.settings import (
+    CameraSettings,
+    CloudConnection,
+    DeviceSettings,
+    ModeSettings,
+    MotionSettings,
+    PictureSettings,
+)
 from tests.support.camera_stage import CameraStage
 
 NOON = 1_750_000_000.0 - 1_750_000_000.0 % 86_400 + 43_200
@@ -140,6 +147,71 @@ def test_what_the_camera_refuses_is_rejected_and_the_rest_holds(stage: Stage):
     assert stage.report["sync"]["rejected"] == event.rejected
     assert stage.report["camera"]["resolution"] == "640x480"
     assert stage.camera.camera.openings[-1].settings == INSTALLED.camera
+
+
+def test_a_picture_that_the_camera_cannot_see_rejects_that_section_alone(stage: Stage):
+    stage.run(1)
+    stage.camera.camera.refusals.append(InvalidInput("picture.focus_mode", "this camera has no focus to set"))
+    stage.desire(
+        picture={"focus_mode": "continuous", "sharpness": 2}, camera={"framerate": 10}, motion={"cool_down": 7}
+    )
+    [event] = stage.concluded
+    assert event.applied == ["camera", "motion"]
+    assert event.rejected == {"picture.focus_mode": "this camera has no focus to set"}
+    assert stage.report["sync"]["rejected"] == event.rejected
+    assert stage.report["picture"]["sharpness"] is None
+    assert stage.report["camera"]["framerate"] == 10
+    assert stage.applier.settings.motion.cool_down == 7
+    opening = stage.camera.camera.openings[-1]
+    assert (opening.settings.framerate, opening.picture) == (10, PictureSettings())
+
+
+def test_a_picture_that_the_camera_takes_reopens_it_and_is_applied(stage: Stage):
+    stage.run(1)
+    stage.desire(picture={"sharpness": 2})
+    assert [event.applied for event in stage.concluded] == [["picture"]]
+    assert stage.camera.camera.openings[-1].picture == PictureSettings(sharpness=2.0)
+    assert stage.report["picture"]["sharpness"] == 2.0
+
+
+def test_each_refused_section_is_rejected_for_its_own_reason(stage: Stage):
+    stage.run(1)
+    stage.camera.camera.refusals += [
+        InvalidInput("picture.gain", "too high"),
+        None,  # back to what it ran with
+        InvalidInput("camera.resolution", "too large"),
+        None,
+        InvalidInput("motion.privacy_masks", "cannot be masked"),
+    ]
+    masks = [[[0, 0], [9, 0], [0, 9]]]
+    stage.desire(picture={"night": True}, camera={"framerate": 10}, motion={"privacy_masks": masks})
+    stage.serve()
+    stage.serve()
+    assert [event.rejected for event in stage.concluded] == [
+        {"picture.gain": "too high", "camera.resolution": "too large", "motion.privacy_masks": "cannot be masked"}
+    ]
+    assert stage.applier.settings == INSTALLED
+    stage.run(1)
+    assert stage.camera.camera.openings[-1].settings == INSTALLED.camera
+
+
+def test_a_refusal_that_names_none_of_the_changed_sections_rejects_them_all(stage: Stage):
+    stage.run(1)
+    stage.camera.camera.refusals.append(InvalidInput("picture.gain", "too high"))
+    stage.desire(camera={"framerate": 10}, motion={"privacy_masks": [[[0, 0], [9, 0], [0, 9]]]})
+    reason = "picture.gain: too high"
+    assert [event.rejected for event in stage.concluded] == [{"camera": reason, "motion": reason}]
+
+
+def test_what_the_camera_is_there_for_is_told_at_the_start_and_when_it_changes(stage: Stage):
+    told: list[DutyTaken] = []
+    stage.queue.subscribe(DutyTaken, told.append)
+    stage.desire(mode={"mode": "privacy"})
+    stage.desire(mode={"mode": "home"})
+    assert told == [DutyTaken(False, False), DutyTaken(True, False)]
+    stage.applier.begin()
+    stage.serve()
+    assert told[-1] == DutyTaken(True, False)
 
 
 def test_an_invalid_section_is_rejected_whole_and_the_others_hold(stage: Stage):

@@ -26,7 +26,11 @@ def test_what_was_asked_stays_asked(request_of: StopRequest):
 
 
 def test_any_thread_may_ask_and_any_number_of_times(request_of: StopRequest):
-    asker = threading.Thread(target=lambda: [request_of.set() for _ in range(100_000)])
+    def ask() -> None:
+        for _ in range(100_000):
+            request_of.set()
+
+    asker = threading.Thread(target=ask)
     asker.start()
     assert request_of.wait(10.0)
     asker.join(30.0)

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import os
 
-collect_ignore_glob = [] if "PINTHESKY_VIRTUAL_CAMERA" in os.environ else ["inside/*"]
+collect_ignore = [] if "PINTHESKY_VIRTUAL_CAMERA" in os.environ else ["inside"]

@@ -103,18 +103,21 @@ def _stand_in(name: str, **names: Any) -> types.ModuleType:
     return module
 
 
+class Platform(enum.Enum):
+    """What the library tells apart."""
+
+    VC4 = 0
+    PISP = 1
+
+
 def _platform_probe(platform: str) -> types.ModuleType:
-    kinds = enum.Enum("Platform", {"VC4": 0, "PISP": 1})
-    kind = kinds[platform.upper()]
-    return _stand_in("picamera2.platform", Platform=kinds, _platform=kind, get_platform=lambda: kind)
+    kind = Platform[platform.upper()]
+    return _stand_in("picamera2.platform", Platform=Platform, _platform=kind, get_platform=lambda: kind)
 
 
 def _replace_buffers() -> None:
     """Give libcamera memory it can write to, and the application what a Pi's image processor would write."""
     import picamera2.picamera2 as library
-
-    class PaintedAllocator(_painted_allocator()):
-        """The library makes a new one at each close."""
 
     library.DmaAllocator = PaintedAllocator
     update_stream, update_camera = library.Picamera2._update_stream_config, library.Picamera2._update_camera_config
@@ -125,9 +128,7 @@ def _replace_buffers() -> None:
         if wanted == "YUV420":
             width, height = stream["size"]
             stride = -(-width // STRIDE_ALIGNMENT) * STRIDE_ALIGNMENT
-            stream.update(
-                format=stage.refused_format or wanted, stride=stride, framesize=stride * height * 3 // 2
-            )
+            stream.update(format=stage.refused_format or wanted, stride=stride, framesize=stride * height * 3 // 2)
 
     def update_camera_config(self, config: Any, given: Any) -> None:
         import libcamera
@@ -145,74 +146,88 @@ def _replace_buffers() -> None:
     library.Picamera2._update_camera_config = update_camera_config
 
 
-def _painted_allocator() -> type:
-    import libcamera
-    from picamera2.allocators.allocator import Allocator, Sync
+class PaintedAllocator:
+    """In the place of the library's DMA allocator, with the same methods."""
 
-    class PaintedAllocator(Allocator):
-        def __init__(self) -> None:
-            super().__init__()
-            self.sync = MemorySync
-            self.streams: list[dict[str, Any]] = []
-            self.half_turn = False
-            self.buffer_count = 1
-            self.frame_buffers: dict[Any, list[Any]] = {}
-            self.mapped_buffers: dict[Any, mmap.mmap] = {}
-            self.taken: dict[Any, tuple[int, float]] = {}
-            """Which picture each buffer holds: its number, and its second."""
-            self._stream_of: dict[Any, dict[str, Any]] = {}
-            self._fds: list[int] = []
+    needs_sync = True
 
-        def allocate(self, libcamera_config: Any, _use_case: Any = None) -> None:
-            self.close()
-            for stream, config in zip(self.streams, libcamera_config):
-                size = config.stride * config.size.height * 3 // 2
-                luma_size = config.stride * config.size.height
-                self.frame_buffers[config.stream] = []
-                for _ in range(self.buffer_count):
-                    fd = os.memfd_create("virtual-camera", os.MFD_CLOEXEC)
-                    os.ftruncate(fd, size)
-                    planes = []
-                    for offset, length in ((0, luma_size), (luma_size, size - luma_size)):
-                        plane = libcamera.FrameBuffer.Plane()
-                        plane.fd, plane.offset, plane.length = fd, offset, length
-                        planes.append(plane)
-                    buffer = libcamera.FrameBuffer(planes)
-                    self._fds.append(fd)
-                    self.mapped_buffers[buffer] = mmap.mmap(-1, stream["framesize"])
-                    self._stream_of[buffer] = stream
-                    self.frame_buffers[config.stream].append(buffer)
+    def __init__(self) -> None:
+        self.sync = MemorySync
+        self.streams: list[dict[str, Any]] = []
+        self.half_turn = False
+        self.buffer_count = 1
+        self.frame_buffers: dict[Any, list[Any]] = {}
+        self.mapped_buffers: dict[Any, mmap.mmap] = {}
+        self.taken: dict[Any, tuple[int, float]] = {}
+        """Which picture each buffer holds: its number, and its second."""
+        self._stream_of: dict[Any, dict[str, Any]] = {}
+        self._fds: list[int] = []
 
-        def buffers(self, stream: Any) -> list[Any]:
-            return self.frame_buffers[stream]
+    def allocate(self, libcamera_config: Any, _use_case: Any = None) -> None:
+        """Memory for every buffer of every stream: libcamera's, which nobody looks at, and the application's."""
+        self.close()
+        for stream, config in zip(self.streams, libcamera_config):
+            self.frame_buffers[config.stream] = []
+            for _ in range(self.buffer_count):
+                buffer = self._buffer(config.stride * config.size.height)
+                self.mapped_buffers[buffer] = mmap.mmap(-1, stream["framesize"])
+                self._stream_of[buffer] = stream
+                self.frame_buffers[config.stream].append(buffer)
 
-        def acquire(self, buffers: Any) -> None:
-            """Called once for every completed request."""
-            for buffer in buffers.values():
-                number, time_s = self.taken[buffer]
-                stream = self._stream_of[buffer]
-                planes = stage.picture(number, time_s, tuple(stream["size"]))
-                _lay_out(planes, self.mapped_buffers[buffer], stream, half_turn=self.half_turn)
+    def _buffer(self, luma_size: int) -> Any:
+        import libcamera
 
-        def close(self) -> None:
-            self.frame_buffers, self.mapped_buffers, self._stream_of, self.taken = {}, {}, {}, {}
-            for fd in self._fds:
-                os.close(fd)
-            self._fds = []
+        size = luma_size * 3 // 2
+        fd = os.memfd_create("virtual-camera", os.MFD_CLOEXEC)
+        os.ftruncate(fd, size)
+        self._fds.append(fd)
+        planes = []
+        for offset, length in ((0, luma_size), (luma_size, size - luma_size)):
+            plane = libcamera.FrameBuffer.Plane()
+            plane.fd, plane.offset, plane.length = fd, offset, length
+            planes.append(plane)
+        return libcamera.FrameBuffer(planes)
 
-    class MemorySync(Sync):
-        def __init__(self, allocator: Any, buffer: Any, _write: bool) -> None:
-            self._memory = allocator.mapped_buffers[buffer]
+    def buffers(self, stream: Any) -> list[Any]:
+        """The buffers of one of libcamera's streams."""
+        return self.frame_buffers[stream]
 
-        def __enter__(self) -> Any:
-            return self._memory
+    def acquire(self, buffers: Any) -> None:
+        """Called once for every completed request, with its buffer of each stream."""
+        for buffer in buffers.values():
+            number, time_s = self.taken[buffer]
+            stream = self._stream_of[buffer]
+            planes = stage.picture(number, time_s, tuple(stream["size"]))
+            _lay_out(planes, self.mapped_buffers[buffer], stream, half_turn=self.half_turn)
 
-        def __exit__(self, *_: Any) -> None: ...
+    def release(self, _buffers: Any) -> None:
+        """Nothing is held."""
 
-        def get_buffer(self) -> Any:
-            return self._memory
+    def close(self) -> None:
+        """Give all memory back."""
+        self.frame_buffers, self.mapped_buffers, self._stream_of, self.taken = {}, {}, {}, {}
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
 
-    return PaintedAllocator
+    def __del__(self) -> None:
+        self.close()
+
+
+class MemorySync:
+    """Memory that needs no flushing."""
+
+    def __init__(self, allocator: Any, buffer: Any, _write: bool) -> None:  # noqa: FBT001, RUF100 - the library's order
+        self._memory = allocator.mapped_buffers[buffer]
+
+    def __enter__(self) -> Any:
+        return self._memory
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get_buffer(self) -> Any:
+        """As the library's."""
+        return self._memory
 
 
 def _lay_out(planes: Any, memory: mmap.mmap, stream: dict[str, Any], *, half_turn: bool) -> None:
@@ -305,7 +320,7 @@ class PacedCamera:
         while self._running:
             number += 1
             time.sleep(max(0.0, began_s + number * period_s - time.monotonic()))
-            if self._waiting and self._running and not stage.is_stalled:
+            if self._waiting and not stage.is_stalled:
                 request = self._waiting.popleft()
                 for buffer in request.buffers.values():
                     self._library.allocator.taken[buffer] = (number, number * period_s)

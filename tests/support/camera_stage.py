@@ -9,8 +9,9 @@ from typing import Any, Optional
 from pinthesky.device.camera_thread import CameraThread, Duty
 from pinthesky.device.clip_recorder import ClipRecorder
 from pinthesky.device.fakes import FakeClock
+from pinthesky.device.ports import DEFAULT_PICTURE
 from pinthesky.model.recording import Moment
-from pinthesky.model.settings import CameraSettings, MotionSettings
+from pinthesky.model.settings import CameraSettings, MotionSettings, PictureSettings
 from tests.support.recording_disk import RecordingDisk
 from tests.support.scripted_camera import ScriptedCamera
 
@@ -27,6 +28,7 @@ class CameraStage:
         duty: Duty = Duty(),  # noqa: B008 - immutable
         camera: CameraSettings = CAMERA,
         motion: MotionSettings = MOTION,
+        picture: PictureSettings = DEFAULT_PICTURE,
         luma_size: Optional[tuple[int, int]] = None,
         open_it: bool = True,
     ) -> None:
@@ -51,6 +53,7 @@ class CameraStage:
             self.camera,
             recorder,
             settings=(camera, motion),
+            picture=picture,
             duty=duty,
             monotonic=self.clock.monotonic,
             post=self.posted.append,

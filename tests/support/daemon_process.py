@@ -77,6 +77,7 @@ class DaemonProcess:
             "NOTIFY_SOCKET": "@" + address[1:],
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
             **self._environment,
         }
         self.log, self.log_at = [], []
@@ -170,7 +171,13 @@ class DaemonProcess:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(number)
-        return self.wait(timeout_s)
+        try:
+            return self.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            # Every thread's stack comes with it.
+            self._process.send_signal(signal.SIGABRT)
+            self.wait(10.0)
+            raise AssertionError(f"it did not end within {timeout_s} s; log:\n" + "\n".join(self.log)) from None
 
     def _reading(self) -> bool:
         return self._reader is not None and self._reader.is_alive()

@@ -9,14 +9,15 @@ when it is called. What goes through the ports is the business of `tests.support
 from __future__ import annotations
 
 import ctypes as ct
+import importlib
 import sys
-import threading
 import warnings
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, ClassVar, Optional
+
+from tests.support.mmal_parts import Component, Connection, Pool, Port, Queue
 
 PACKAGE = Path(__file__).resolve().parents[2] / ".venvs" / "picamera"
 """Where `make setup` puts picamera 1.13, which refuses to be installed as usual on anything but a Pi."""
@@ -36,15 +37,18 @@ def import_picamera() -> ModuleType:
     load = ct.CDLL
     sys.path.insert(0, str(PACKAGE))
     try:
-        ct.CDLL = lambda name, *_, **__: Library() if name in LIBRARIES else load(name)  # type: ignore[assignment, misc, unused-ignore]  # put back below
+        setattr(ct, "CDLL", _instead_of(load))  # noqa: B010 - for mypy
         with warnings.catch_warnings():
             # It was written for Python 2 and 3.2 to 3.5.
             warnings.simplefilter("ignore")
-            import picamera
+            return importlib.import_module("picamera")
     finally:
-        ct.CDLL = load  # type: ignore[misc]  # the class itself, as it was
+        setattr(ct, "CDLL", load)  # noqa: B010 - for mypy
         sys.path.remove(str(PACKAGE))
-    return picamera
+
+
+def _instead_of(load: Any) -> Callable[..., Any]:
+    return lambda name, *rest, **named: Library() if name in LIBRARIES else load(name, *rest, **named)
 
 
 def forget_picamera() -> None:
@@ -88,183 +92,6 @@ class Function:
         # A callback cannot give a pointer of a type, so it gives an address, and is called as what gives a pointer.
         self._thunk = ct.CFUNCTYPE(ct.c_void_p if gives_pointer else self.restype, *self.argtypes)(work)
         return ct.cast(self._thunk, ct.CFUNCTYPE(self.restype, *self.argtypes))
-
-
-class Buffer:
-    """A buffer header and its memory."""
-
-    def __init__(self, mmal: Any, size: int, queue: Optional[Queue]) -> None:
-        self.queue = queue
-        self._memory = (ct.c_uint8 * max(1, size))()
-        self._specific = mmal.MMAL_BUFFER_HEADER_TYPE_SPECIFIC_T()
-        self.header = mmal.MMAL_BUFFER_HEADER_T(
-            data=ct.cast(self._memory, ct.POINTER(ct.c_uint8)), alloc_size=size, type=ct.pointer(self._specific)
-        )
-
-    @property
-    def address(self) -> int:
-        return ct.addressof(self.header)
-
-    def fill(self, data: bytes, *, flags: int, pts: int) -> None:
-        """Put data into it."""
-        ct.memmove(self._memory, data, len(data))
-        self.header.cmd, self.header.offset, self.header.length = 0, 0, len(data)
-        self.header.flags, self.header.pts, self.header.dts = flags, pts, pts
-
-
-class Queue:
-    """Buffers that wait for somebody."""
-
-    def __init__(self) -> None:
-        self._place = ct.c_uint64()
-        self.buffers: deque[Buffer] = deque()
-        self.changed = threading.Condition()
-
-    @property
-    def address(self) -> int:
-        return ct.addressof(self._place)
-
-    def put(self, buffer: Buffer) -> None:
-        with self.changed:
-            self.buffers.append(buffer)
-            self.changed.notify_all()
-
-    def get(self, timeout_s: Optional[float] = 0.0) -> Optional[Buffer]:
-        """The oldest; waits for ever without a time-out."""
-        with self.changed:
-            if not self.changed.wait_for(lambda: self.buffers, timeout_s):
-                return None
-            return self.buffers.popleft()
-
-
-class Pool:
-    """Buffers for a port, and the queue of those that are free."""
-
-    def __init__(self, mmal: Any, count: int, size: int) -> None:
-        self.queue = Queue()
-        self.buffers = [Buffer(mmal, size, self.queue) for _ in range(count)]
-        self._headers = (ct.POINTER(mmal.MMAL_BUFFER_HEADER_T) * count)(*[ct.pointer(b.header) for b in self.buffers])
-        self.struct = mmal.MMAL_POOL_T(
-            queue=ct.cast(self.queue.address, ct.POINTER(mmal.MMAL_QUEUE_T)), headers_num=count, header=self._headers
-        )
-        for buffer in self.buffers:
-            self.queue.put(buffer)
-
-    @property
-    def address(self) -> int:
-        return ct.addressof(self.struct)
-
-
-class Port:
-    """A port: its format, its parameters, and while it is enabled the buffers it was given."""
-
-    def __init__(self, component: Component, kind: int, index: int) -> None:
-        mmal = component.mmal
-        self.component = component
-        self.kind, self.index = kind, index
-        self.parameters: dict[int, Any] = {}
-        self.given = Queue()
-        self.callback: Any = None
-        self.connection: Optional[Connection] = None
-        self.busy = threading.RLock()
-        """Held while the callback runs: disabling waits for it."""
-        types = {mmal.MMAL_PORT_TYPE_CONTROL: "ctr", mmal.MMAL_PORT_TYPE_INPUT: "in", mmal.MMAL_PORT_TYPE_OUTPUT: "out"}
-        self.name = f"{component.name}:{types[kind]}:{index}"
-        self._specific = mmal.MMAL_ES_SPECIFIC_FORMAT_T()
-        is_control = kind == mmal.MMAL_PORT_TYPE_CONTROL
-        self.format = mmal.MMAL_ES_FORMAT_T(
-            type=mmal.MMAL_ES_TYPE_CONTROL if is_control else mmal.MMAL_ES_TYPE_VIDEO, es=ct.pointer(self._specific)
-        )
-        self.struct = mmal.MMAL_PORT_T(
-            name=f"{self.name}(H264)".encode() if not is_control else self.name.encode(),
-            type=kind,
-            index=index,
-            format=ct.pointer(self.format),
-            component=ct.pointer(component.struct),
-            buffer_num_min=1,
-            buffer_num_recommended=3,
-            buffer_size_min=512,
-            buffer_size_recommended=component.buffer_bytes,
-        )
-
-    @property
-    def address(self) -> int:
-        return ct.addressof(self.struct)
-
-    @property
-    def video(self) -> Any:
-        """Its MMAL_VIDEO_FORMAT_T."""
-        return self._specific.video
-
-    @property
-    def enabled(self) -> bool:
-        return bool(self.struct.is_enabled)
-
-    def deliver(self, data: bytes, *, flags: int, pts: int) -> None:
-        """Call the client back with `data` in one of the buffers it gave; waits for one while the port is enabled."""
-        buffer = None
-        while buffer is None and self.enabled:
-            buffer = self.given.get(0.05)
-        with self.busy:
-            if buffer is not None and self.enabled:
-                buffer.fill(data, flags=flags, pts=pts)
-                self.callback(ct.pointer(self.struct), ct.pointer(buffer.header))
-
-    def event(self, command: int) -> None:
-        """Call the client back with something that is no data."""
-        mmal = self.component.mmal
-        buffer = Buffer(mmal, 0, None)
-        buffer.header.cmd = command
-        self.component.owner.know(buffer)
-        with self.busy:
-            if self.enabled:
-                self.callback(ct.pointer(self.struct), ct.pointer(buffer.header))
-
-
-class Component:
-    """A component with its ports."""
-
-    def __init__(self, owner: Mmal, name: str, inputs: int, outputs: int) -> None:
-        self.owner, self.mmal, self.name = owner, owner.mmal, name
-        self.buffer_bytes = owner.buffer_bytes
-        mmal = self.mmal
-        self._name = name.encode()
-        self.struct = mmal.MMAL_COMPONENT_T(name=self._name, input_num=inputs, output_num=outputs)
-        self.control = Port(self, mmal.MMAL_PORT_TYPE_CONTROL, 0)
-        self.inputs = [Port(self, mmal.MMAL_PORT_TYPE_INPUT, index) for index in range(inputs)]
-        self.outputs = [Port(self, mmal.MMAL_PORT_TYPE_OUTPUT, index) for index in range(outputs)]
-        self._lists = [self._list(self.inputs), self._list(self.outputs)]
-        self.struct.control = ct.pointer(self.control.struct)
-        self.struct.input, self.struct.output = self._lists
-
-    @property
-    def address(self) -> int:
-        return ct.addressof(self.struct)
-
-    @property
-    def ports(self) -> list[Port]:
-        return [self.control, *self.inputs, *self.outputs]
-
-    def _list(self, ports: list[Port]) -> Any:
-        kind = ct.POINTER(self.mmal.MMAL_PORT_T)
-        return (kind * max(1, len(ports)))(*[ct.pointer(port.struct) for port in ports])
-
-
-class Connection:
-    """Pictures go from an output to an input."""
-
-    def __init__(self, mmal: Any, source: Port, target: Port) -> None:
-        self.source, self.target = source, target
-        self.struct = mmal.MMAL_CONNECTION_T(name=f"{source.name}/{target.name}".encode())
-        source.connection = target.connection = self
-
-    @property
-    def address(self) -> int:
-        return ct.addressof(self.struct)
-
-    @property
-    def enabled(self) -> bool:
-        return bool(self.struct.is_enabled)
 
 
 class Mmal:
@@ -332,7 +159,10 @@ class Mmal:
 
     def mmal_component_destroy(self, pointer: Any) -> int:
         component = self.find(pointer)
-        assert not any(port.enabled and port.connection is None for port in component.ports if port.callback)
+        for port in component.ports:
+            # picamera leaves the control port enabled, and the firmware forgives it.
+            with port.busy:
+                port.struct.is_enabled = 0
         self.components.remove(component)
         return 0
 
@@ -439,8 +269,7 @@ class Mmal:
 
     def _get(self, pointer: Any, parameter: int) -> Any:
         port = self.find(pointer)
-        value = port.parameters.get(parameter)
-        return self.default(port, parameter) if value is None else value
+        return port.parameters[parameter] if parameter in port.parameters else self.default(port, parameter)
 
     def _get_number(self, pointer: Any, parameter: int, place: Any) -> int:
         value = self._get(pointer, parameter)

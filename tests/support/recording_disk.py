@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Optional, cast
 
 import msgspec
@@ -24,6 +25,11 @@ class Part(NamedTuple):
         """Whether nothing more will come."""
         return self.journal.is_closed
 
+    @property
+    def labels(self) -> dict[str, float]:
+        """The last word on what was recognised."""
+        return self.journal.labels
+
 
 class MemoryJournal:
     """Behaves as `JournalWriter` does."""
@@ -31,6 +37,9 @@ class MemoryJournal:
     def __init__(self, disk: RecordingDisk, packets: list[Packet], size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self.is_closed = False
+        self.labels: dict[str, float] = {}
+        self.labelled = 0
+        """How often labels were written."""
         self._disk = disk
         self._packets = packets
         self._synced_at_s: Optional[float] = None
@@ -42,6 +51,14 @@ class MemoryJournal:
         self._disk.take(len(packet.data))
         self._packets.append(packet)
         self.size_bytes += len(packet.data)
+
+    def append_labels(self, labels: Mapping[str, float]) -> None:
+        """As the real one."""
+        if self.is_closed:
+            raise InvariantBroken("the journal is closed")
+        self._disk.take(50)
+        self.labels = dict(labels)
+        self.labelled += 1
 
     def sync_if_due(self, now_s: float) -> bool:
         """As the real one."""

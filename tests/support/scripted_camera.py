@@ -10,17 +10,20 @@ import numpy as np
 
 from pinthesky.device.fakes import FakeClock
 from pinthesky.device.ports import (
+    DEFAULT_PICTURE,
     CameraDescription,
     CameraLost,
     FootageEnded,
     Frame,
+    Label,
+    Labels,
     LumaFrame,
     MotionVectors,
     Packet,
     Sink,
 )
 from pinthesky.errors import InvariantBroken, PinTheSkyError
-from pinthesky.model.settings import CameraSettings, Polygon
+from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 from tests.support.packets import plain_packet
 
 VECTORS = np.dtype([("x", "i1"), ("y", "i1"), ("sad", "u2")])
@@ -31,6 +34,7 @@ class Opening(NamedTuple):
 
     settings: CameraSettings
     privacy_masks: list[Polygon]
+    picture: PictureSettings
 
 
 class ScriptedCamera:
@@ -78,7 +82,13 @@ class ScriptedCamera:
 
     # The port
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
         """As the port says, unless a refusal was asked for."""
         self.calls.append("open")
         refusal = self.refusals.popleft() if self.refusals else self.standing_refusal
@@ -87,7 +97,7 @@ class ScriptedCamera:
         if self._is_open:
             raise InvariantBroken("the camera is open already")
         self._is_open = True
-        self.openings.append(Opening(settings, list(privacy_masks)))
+        self.openings.append(Opening(settings, list(privacy_masks), picture))
         width, height = settings.size
         return CameraDescription("scripted", width, height, self.fps, settings.rotation, self._luma_size, True)
 
@@ -157,6 +167,11 @@ class ScriptedCamera:
     def luma(self, picture: Any) -> None:
         """Deliver a luma frame of now."""
         self.deliver(LumaFrame(picture, self.now_us))
+
+    def labels(self, *found: tuple[str, float]) -> None:
+        """Deliver what was recognised now, by name and confidence."""
+        box = (0.1, 0.1, 0.4, 0.9)
+        self.deliver(Labels(tuple(Label(name, sure, box) for name, sure in found), self.now_us))
 
     def lose(self, reason: str = "unplugged") -> None:
         """Break down."""

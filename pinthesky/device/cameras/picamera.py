@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from pinthesky.device.cameras import picamera_limits
 from pinthesky.device.cameras.bounded_calls import BoundedCalls
+from pinthesky.device.cameras.fixed_picture import refuse_picture_settings
 from pinthesky.device.cameras.picamera_output import EncoderOutput
-from pinthesky.device.ports import Camera, CameraDescription, Sink
+from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, Sink
 from pinthesky.errors import InvalidInput, InvariantBroken, PinTheSkyError, Unavailable
 
 if TYPE_CHECKING:
-    from pinthesky.model.settings import CameraSettings, Polygon
+    from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +76,17 @@ class PicameraCamera(Camera):
         self._firmware: Optional[_Firmware] = None
         self._calls: Optional[BoundedCalls] = None
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
         """See `Camera.open`."""
         if self._calls is not None:
             raise InvariantBroken("the camera is open already")
+        refuse_picture_settings(picture, "a camera on the legacy camera stack")
         if privacy_masks:
             raise InvalidInput(
                 "motion.privacy_masks",

@@ -26,14 +26,15 @@ from picamera2 import MappedArray, Picamera2
 from picamera2.encoders import H264Encoder, LibavH264Encoder
 
 from pinthesky.device.cameras.geometry import luma_size_before_turn
+from pinthesky.device.cameras.libcamera_controls import libcamera_controls
 from pinthesky.device.cameras.picamera2_encoding import PacketOutput, SoftwareEncoder
 from pinthesky.device.cameras.picamera2_session import Session, StreamView
 from pinthesky.device.cameras.yuv420 import Layout, LumaTap, Planes, PrivacyBurner, as_shown
-from pinthesky.device.ports import Camera, CameraDescription, Sink
+from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, Sink
 from pinthesky.errors import InvalidInput, InvariantBroken, PinTheSkyError, Unavailable
 
 if TYPE_CHECKING:
-    from pinthesky.model.settings import CameraSettings, Polygon
+    from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
 
 logger = logging.getLogger(__name__)
 
@@ -109,14 +110,20 @@ class Picamera2Camera(Camera):
         """For logs."""
         return f"Picamera2Camera({self._number})"
 
-    def open(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def open(
+        self,
+        settings: CameraSettings,
+        privacy_masks: Sequence[Polygon],
+        *,
+        picture: PictureSettings = DEFAULT_PICTURE,
+    ) -> CameraDescription:
         """See `Camera.open`."""
         if self._camera is not None:
             raise InvariantBroken("the camera is open already")
         self._camera = _take(self._number)
         try:
             with _errors_mapped("the camera refuses its settings"):
-                return self._configure(settings, privacy_masks)
+                return self._configure(settings, privacy_masks, picture)
         except BaseException:
             self.close(_FAILED_OPEN_CLOSE_S)
             raise
@@ -173,7 +180,9 @@ class Picamera2Camera(Camera):
         self._camera = self._opened = self._session = self._closer = None
         return True
 
-    def _configure(self, settings: CameraSettings, privacy_masks: Sequence[Polygon]) -> CameraDescription:
+    def _configure(
+        self, settings: CameraSettings, privacy_masks: Sequence[Polygon], picture: PictureSettings
+    ) -> CameraDescription:
         camera = self._camera
         given = _streams_as_given(camera, settings)
         main, lores = given["main"], given["lores"]
@@ -184,6 +193,7 @@ class Picamera2Camera(Camera):
         if (layouts[0].width, layouts[0].height) != settings.size:
             logger.warning("The camera gives %dx%d in place of %s", *layouts[0][:2], settings.resolution)
         framerate = _framerate(camera, settings)
+        camera.set_controls(libcamera_controls(picture, camera.camera_controls, framerate=framerate))
         encoder = _encoder(layouts[0], settings, framerate)
         self._opened = _Opened(layouts[0], layouts[1], rotation_left, full_range, tuple(privacy_masks), encoder)
         return CameraDescription(

@@ -31,14 +31,16 @@ class PacketOutput(Output):  # type: ignore[misc] # picamera2 has no types
     def outputframe(
         self,
         frame: Optional[bytes],
-        keyframe: bool = True,  # noqa: FBT001, FBT002, ARG002, RUF100 - the library gives it by position
+        keyframe: bool = True,  # noqa: ARG002 - read from the access unit itself
         timestamp: Optional[int] = None,
-        packet: Any = None,  # noqa: ARG002 - given by position from 0.3.24 on
-        audio: bool = False,  # noqa: FBT001, FBT002, RUF100 - given by position from 0.3.24 on
+        *_more: object,
     ) -> None:
-        """Take one access unit. `timestamp` is microseconds since the encoder's first picture."""
+        """Take one access unit. `timestamp` is microseconds since the encoder's first picture.
+
+        From 0.3.24 on a packet of PyAV and whether it is sound follow; sound has no `frame`.
+        """
         first_us = self._encoder.firsttimestamp
-        if frame is not None and timestamp is not None and first_us is not None and not audio:
+        if frame is not None and timestamp is not None and first_us is not None:
             self._deliver(bytes(frame), first_us + timestamp)
 
 

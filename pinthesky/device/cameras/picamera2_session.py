@@ -74,15 +74,18 @@ class Session:
         if self._ended:
             return
         try:
-            with self._mapped(request, "main") as mapped:
-                picture = self._main.of(mapped.array)
-                self.stills.offer(picture.copy)
-            with self._mapped(request, "lores") as mapped:
-                small = self._lores.of(mapped.array)
-                timestamp_us = self._timestamp_us(request)
-                luma = self._luma.luma(small) if self._luma_rate.takes(timestamp_us) else None
-            if luma is not None:
-                self._hand_over(LumaFrame(luma, timestamp_us))
+            # Mapping a buffer empties the processor's caches of it, so it is done when there is a reason only.
+            if self._main.masks is not None or self.stills.wanted:
+                with self._mapped(request, "main") as mapped:
+                    self.stills.offer(self._main.of(mapped.array).copy)
+            timestamp_us = self._timestamp_us(request)
+            is_due = self._luma_rate.takes(timestamp_us)
+            if self._lores.masks is not None or is_due:
+                with self._mapped(request, "lores") as mapped:
+                    small = self._lores.of(mapped.array)
+                    luma = self._luma.luma(small) if is_due else None
+                if luma is not None:
+                    self._hand_over(LumaFrame(luma, timestamp_us))
         except Exception as error:
             logger.exception("a picture could not be looked at")
             self.lose(f"its pictures cannot be taken over: {type(error).__name__}")

@@ -16,6 +16,7 @@ from pinthesky.device.ports import (
     CameraLost,
     FootageEnded,
     Frame,
+    Labels,
     LumaFrame,
     Packet,
     Sink,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _US = 1_000_000
+_TIMED = (Packet, LumaFrame, Labels)
 
 
 class ScriptedCamera(Camera):
@@ -47,7 +49,7 @@ class ScriptedCamera(Camera):
         jpeg: bytes = b"\xff\xd8\xff\xd9",
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`frames` are packets and luma frames in order; `rotation_left` of the description follows the settings."""
+        """`frames` are in order; `rotation_left` of the description follows the settings."""
         self.refusals: list[PinTheSkyError] = []
         self.opened: list[tuple[CameraSettings, tuple[Polygon, ...]]] = []
         self.keyframes_requested = 0
@@ -139,11 +141,11 @@ class ScriptedCamera(Camera):
             sink(CameraLost(f"the scripted camera failed: {type(error).__name__}"))
 
     def _play(self, sink: Sink) -> None:
-        timed = [frame for frame in self._frames if isinstance(frame, (Packet, LumaFrame))]
+        timed = [frame for frame in self._frames if isinstance(frame, _TIMED)]
         first_us = timed[0].timestamp_us if timed else 0
         began_s = self._monotonic()
         for frame in self._frames:
-            if isinstance(frame, (Packet, LumaFrame)):
+            if isinstance(frame, _TIMED):
                 due_s = began_s + (frame.timestamp_us - first_us) / _US / self._speed
                 if self._stop.wait(max(0.0, due_s - self._monotonic())):
                     return

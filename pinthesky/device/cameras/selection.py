@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Callable
+from typing import Callable, Optional
 
 from pinthesky.device.cameras.v4l2 import CaptureDevice, capture_devices
 from pinthesky.device.ports import Camera
-from pinthesky.errors import InvalidInput
+from pinthesky.errors import InvalidInput, Unavailable
 
 logger = logging.getLogger(__name__)
 
 FLAG = "--camera"
-_NOT_YET = (
-    "{} cameras are not in this version: name a USB camera (/dev/video0), a file, or an rtsp:// or http:// address"
-)
 
 
 def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = capture_devices) -> Camera:
     """The camera that `address` names. Nothing is opened yet.
 
-    - `auto`: the first USB camera
+    - `auto`: the Pi's first camera, where the Pi has one and picamera2 is there; else the first USB camera
+    - `picamera2`, `picamera2:1`: the Pi's first or second camera
+    - `picamera`: the Pi's camera on the legacy camera stack
     - `synthetic`, `synthetic:?…`: the scene made of arithmetic
     - `/dev/videoN`, a file (`clip.mp4#loop,fast`), `rtsp(s)://…`, `http(s)://…`: what libav can play
 
@@ -29,8 +28,12 @@ def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = cap
     """
     if address == "auto":
         return _first_found(devices)
-    if address in ("picamera2", "picamera"):
-        raise InvalidInput(FLAG, _NOT_YET.format(address))
+    if address == "picamera2" or address.startswith("picamera2:"):
+        return _pi_camera(address)
+    if address == "picamera":
+        from pinthesky.device.cameras.picamera import PicameraCamera  # noqa: PLC0415 - one camera among several
+
+        return PicameraCamera()
     if address == "synthetic" or address.startswith("synthetic:"):
         _needs("synthetic")
         from pinthesky.device.cameras.synthetic import SyntheticCamera  # noqa: PLC0415 - needs PyAV
@@ -40,15 +43,47 @@ def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = cap
 
 
 def _first_found(devices: Callable[[], list[CaptureDevice]]) -> Camera:
+    address = _first_pi_camera()
+    if address is not None:
+        return _pi_camera(address)
     found = devices()
     if not found:
         raise InvalidInput(
             FLAG,
-            "auto found no camera: no /dev/video* is a USB camera that this user may open (group video); "
-            "Raspberry Pi cameras are not in this version",
+            "auto found no camera: no Raspberry Pi camera (by picamera2), and no /dev/video* is a USB camera that this "
+            "user may open (group video)",
         )
     logger.info("the camera is %s (%s)", found[0].path, found[0].card)
     return _libav(found[0].path)
+
+
+def _first_pi_camera() -> Optional[str]:
+    try:
+        from pinthesky.device.cameras.picamera2 import pi_cameras  # noqa: PLC0415 - on a Raspberry Pi only
+    except ImportError as error:
+        logger.debug("picamera2 is not there (%s), so no Raspberry Pi camera is looked for", error)
+        return None
+    try:
+        found = pi_cameras()
+    except Unavailable as error:
+        logger.warning("Raspberry Pi cameras are left out: %s", error)
+        return None
+    if not found:
+        return None
+    logger.info("the camera is the Pi's own, %s", found[0].model)
+    return f"picamera2:{found[0].number}"
+
+
+def _pi_camera(address: str) -> Camera:
+    try:
+        from pinthesky.device.cameras.picamera2 import Picamera2Camera  # noqa: PLC0415 - on a Raspberry Pi only
+    except ImportError as error:
+        raise InvalidInput(
+            FLAG,
+            f"Raspberry Pi cameras need picamera2, of which {error.name or 'a part'} is not installed: "
+            "sudo apt install python3-picamera2, and make the virtual environment with --system-site-packages",
+        ) from error
+    return Picamera2Camera(address)
 
 
 def _libav(address: str) -> Camera:

@@ -16,8 +16,13 @@ class StillOnDemand(Generic[Picture]):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._wanted = False
-        self._picture: Optional[Picture] = None
+        self._given: list[Picture] = []
         self._ended: Optional[str] = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits."""
+        return self._wanted
 
     def offer(self, copy: Callable[[], Picture]) -> None:
         """A picture is there. `copy` is called, in this thread, when somebody waits for one."""
@@ -25,7 +30,7 @@ class StillOnDemand(Generic[Picture]):
             return
         picture = copy()
         with self._changed:
-            self._picture = picture
+            self._given = [picture]
             self._wanted = False
             self._changed.notify_all()
 
@@ -36,15 +41,14 @@ class StillOnDemand(Generic[Picture]):
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> Picture:
-        """The next picture. Raises Unavailable when none comes within `timeout_s`."""
+        """The next picture. Raises Unavailable when none comes within `timeout_s`. For one caller at a time."""
         with self._changed:
-            self._picture = None
+            self._given.clear()
             self._wanted = True
-            self._changed.wait_for(lambda: self._ended is not None or self._picture is not None, max(0.0, timeout_s))
+            self._changed.wait_for(lambda: self._ended is not None or self._given, max(0.0, timeout_s))
             self._wanted = False
             if self._ended is not None:
                 raise Unavailable(self._ended)
-            if self._picture is None:
+            if not self._given:
                 raise Unavailable("the camera gives no pictures at the moment")
-            picture, self._picture = self._picture, None
-            return picture
+            return self._given.pop()

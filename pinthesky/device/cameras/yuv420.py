@@ -11,6 +11,7 @@ import numpy as np
 from pinthesky.device.cameras.geometry import (
     LUMA_HEIGHT_MAX,
     LUMA_WIDTH_MAX,
+    even_size,
     polygon_mask,
     turned,
     turned_size,
@@ -89,7 +90,7 @@ class PrivacyBurner:
             # A colour sample is hidden as soon as one of its four pixels is.
             blocks = hidden.reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3))
             self._luma.append(_patch(hidden))
-            self._chroma.append(_patch(blocks))
+            self._chroma.append(_patch(np.asarray(blocks)))
 
     def burn(self, planes: Planes) -> None:
         """Hide what is to be hidden, in place."""
@@ -109,7 +110,7 @@ class LumaTap:
     def __init__(self, layout: Layout, *, rotation_left: int, full_range: bool = False) -> None:
         width_max, height_max = turned_size(LUMA_WIDTH_MAX, LUMA_HEIGHT_MAX, rotation_left)
         self._block = max(1, math.ceil(layout.width / width_max), math.ceil(layout.height / height_max))
-        self._width, self._height = layout.width // self._block, layout.height // self._block
+        self._width, self._height = even_size(layout.width // self._block, layout.height // self._block)
         self._rotation_left = rotation_left
         self._table = None if full_range else _full_range_table(16, 219)
 

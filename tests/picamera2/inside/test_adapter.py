@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from contextlib import contextmanager
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
+from picamera2 import Picamera2
 
 from pinthesky.device.cameras import annex_b, picamera2
 from pinthesky.device.cameras.geometry import polygon_mask, turned
-from pinthesky.device.cameras.picamera2 import Picamera2Camera, PiCamera, pi_cameras
+from pinthesky.device.cameras.picamera2 import PiCamera, Picamera2Camera, pi_cameras
+from pinthesky.device.cameras.yuv420 import LumaTap, Planes, PrivacyBurner
 from pinthesky.errors import InvalidInput, Unavailable
-from pinthesky.model.settings import CameraSettings
+from pinthesky.model.settings import CameraSettings, PictureSettings
 from tests.contracts.camera_contract import CLOSE_S, Catcher, decoded_still, settings
 from tests.support.picture_numbers import numbers_in_packets, read_number
 
 ROTATIONS = (0, 90, 180, 270)
+TRIANGLE = [(0, 0), (700, 0), (0, 800)]
+BOX = [(600, 300), (900, 300), (900, 700), (600, 700)]
 
 
 def settings_of(resolution: str = "640x480", framerate: int = 20, rotation: int = 0) -> CameraSettings:
-    return CameraSettings(resolution=resolution, framerate=framerate, rotation=rotation)
+    return msgspec.structs.replace(settings(rotation=rotation), resolution=resolution, framerate=framerate)
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(camera: Picamera2Camera, wanted: CameraSettings, masks=(), caught: Catcher | None = None):
     caught = caught or Catcher()
     description = camera.open(wanted, masks)
@@ -49,7 +54,7 @@ def eroded(area: np.ndarray, margin: int) -> np.ndarray:
     padded = np.pad(area, margin, mode="edge")
     size = 2 * margin + 1
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size))
-    return windows.all(axis=(2, 3))
+    return np.asarray(windows.all(axis=(2, 3)))
 
 
 class TestChoosing:
@@ -61,7 +66,7 @@ class TestChoosing:
             {"Model": "imx219", "Id": "/base/soc/i2c0mux/i2c@1/imx219@10", "Num": 1},
             {"Model": "Webcam", "Id": "/base/scb/pcie@7d500000/usb@0,0-1:1.0-046d:0825", "Num": 0},
         ]
-        monkeypatch.setattr(picamera2.Picamera2, "global_camera_info", staticmethod(lambda: found))
+        monkeypatch.setattr(Picamera2, "global_camera_info", staticmethod(lambda: found))
         assert pi_cameras() == [PiCamera(0, "imx219")]
 
     @pytest.mark.parametrize("address", ["picamera2:", "picamera2:x", "picamera2:10", "picamera2:-1", "picamera3"])
@@ -91,7 +96,7 @@ class TestChoosing:
             assert caught.wait_for(lambda: len(caught.packets) >= count + 10)
 
     def test_a_camera_that_another_program_holds_is_unavailable_until_it_lets_go(self):
-        other = picamera2.Picamera2(0)
+        other = Picamera2(0)
         camera = Picamera2Camera()
         try:
             # The library's older versions broke the first owner in the same process, hence the line in `_in_use`.
@@ -150,6 +155,14 @@ class TestWhatTheCameraReallyGives:
         assert set(camera._camera.camera_configuration()["controls"]) == {"FrameDurationLimits"}
         assert camera.close(CLOSE_S)
 
+    def test_section_picture_is_judged_by_what_the_camera_offers(self):
+        camera = Picamera2Camera()
+        with pytest.raises(InvalidInput, match=r"picture\.focus_mode"):
+            camera.open(settings(), [], picture=PictureSettings(focus_mode="continuous"))
+        camera.open(settings(), [], picture=PictureSettings(night=True, min_framerate=4))
+        assert camera._camera.controls.make_dict()["FrameDurationLimits"] == (50_000, 250_000)
+        assert camera.close(CLOSE_S)
+
     def test_autofocus_runs_where_the_camera_has_it(self):
         offered = {"AfMode": (0, 2, 0), "FrameDurationLimits": (16_666, 1_000_000, 33_333)}
         controls = picamera2._controls(SimpleNamespace(camera_controls=offered), settings())
@@ -176,15 +189,12 @@ class TestTurning:
 
 
 class TestPrivacyMasks:
-    TRIANGLE = [(0, 0), (700, 0), (0, 800)]
-    BOX = [(600, 300), (900, 300), (900, 700), (600, 700)]
-
     @pytest.mark.parametrize("sensor_turns", [True, False])
     @pytest.mark.parametrize("rotation", ROTATIONS)
     def test_masks_are_black_as_shown_in_clip_still_and_luma(self, stage, rotation, sensor_turns):
         stage.turns = sensor_turns
         camera = Picamera2Camera()
-        masks = [self.TRIANGLE, self.BOX]
+        masks = [TRIANGLE, BOX]
         with running(camera, settings_of(rotation=rotation), masks) as (description, caught):
             assert caught.wait_for(lambda: caught.lumas and len(caught.packets) >= 3)
             still = decoded_still(camera.still(2.0))
@@ -203,10 +213,10 @@ class TestPrivacyMasks:
 
     def test_no_picture_without_its_masks_is_handed_over_even_when_masking_fails(self, monkeypatch):
         camera, caught = Picamera2Camera(), Catcher()
-        camera.open(settings(), [self.BOX])
+        camera.open(settings(), [BOX])
         camera.start(caught)
         assert caught.wait_for(lambda: len(caught.packets) >= 3)
-        monkeypatch.setattr(picamera2.PrivacyBurner, "burn", lambda *_: 1 / 0)
+        monkeypatch.setattr(PrivacyBurner, "burn", lambda *_: 1 / 0)
         assert caught.wait_for(lambda: caught.losses)
         count = len(caught.frames)
         with pytest.raises(Unavailable, match="ZeroDivisionError"):
@@ -236,9 +246,9 @@ class TestPackets:
     def test_no_picture_is_missing_while_stills_are_taken(self):
         camera = Picamera2Camera()
         with running(camera, settings()) as (_, caught):
-            stills = [read_number(decoded_still(camera.still(2.0))) for _ in range(5)]
+            stills = [read_number(decoded_still(camera.still(2.0))) or 0 for _ in range(5)]
             assert caught.wait_for(lambda: len(caught.packets) >= 20)
-        numbers = numbers_in_packets(caught.packets)
+        numbers = [number or 0 for number in numbers_in_packets(caught.packets)]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
         assert stills == sorted(set(stills))
         assert set(stills) <= set(numbers)
@@ -259,9 +269,11 @@ class TestFaults:
             assert caught.wait_for(lambda: caught.packets)
             stage.stalled.set()
             began_s = time.monotonic()
+            # The one that was on its way may still come.
+            with contextlib.suppress(Unavailable):
+                camera.still(0.3)
             with pytest.raises(Unavailable):
-                for _ in range(3):
-                    camera.still(0.3)
+                camera.still(0.3)
             assert time.monotonic() - began_s < 2.0
             stage.stalled.clear()
             assert camera.still(2.0)[:2] == b"\xff\xd8"
@@ -272,7 +284,6 @@ class TestFaults:
         camera.start(caught)
         assert caught.wait_for(lambda: caught.packets)
         stage.stalled.set()
-        time.sleep(0.2)
         began_s = time.monotonic()
         assert camera.close(CLOSE_S)
         assert time.monotonic() - began_s < 2.0
@@ -317,7 +328,7 @@ class TestFaults:
         camera.open(settings(), [])
         camera.start(caught)
         assert caught.wait_for(lambda: caught.packets)
-        monkeypatch.setattr(picamera2.LumaTap, "luma", lambda *_: 1 / 0)
+        monkeypatch.setattr(LumaTap, "luma", lambda *_: 1 / 0)
         assert caught.wait_for(lambda: caught.losses)
         frames = camera._camera.frames
         deadline_s = time.monotonic() + 5
@@ -333,7 +344,7 @@ class TestFaults:
         camera.open(settings(), [])
         camera.start(caught)
         assert caught.wait_for(lambda: caught.packets)
-        monkeypatch.setattr(picamera2.Planes, "copy", lambda _: 1 / 0)
+        monkeypatch.setattr(Planes, "copy", lambda _: 1 / 0)
         began_s = time.monotonic()
         with pytest.raises(Unavailable, match="cannot be taken over"):
             camera.still(5.0)

@@ -96,7 +96,7 @@ class TestOutput:
             if len(taken) >= count:
                 enough.set()
 
-        self.threads = threads = set()
+        self.threads = threads = set[threading.Thread]()
         library.start_encoder(encoder, PacketOutput(encoder, take), name="main")
         library.start()
         assert enough.wait(10.0)

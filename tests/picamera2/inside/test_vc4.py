@@ -86,14 +86,14 @@ class TestHardwareEncoder:
         assert encoder_of(camera).iperiod == 20
         assert camera.close(CLOSE_S)
 
-    def test_one_that_does_not_start_makes_the_camera_unavailable_and_lets_it_go(self, monkeypatch, caplog):
+    def test_one_that_does_not_start_makes_the_camera_unavailable_and_lets_it_go(self, monkeypatch, tmp_path):
         camera = Picamera2Camera()
         camera.open(settings(), [])
         with pytest.raises(Unavailable, match="video11"):
             camera.start(Catcher())
         assert encoder_of(camera).running, "the library leaves it so"
         assert camera.close(CLOSE_S)
-        monkeypatch.setattr(picamera2, "HARDWARE_ENCODER", picamera2.Path("/nowhere"))
+        monkeypatch.setattr(picamera2, "HARDWARE_ENCODER", tmp_path / "nowhere")
         caught = Catcher()
         camera.open(settings(), [])
         camera.start(caught)

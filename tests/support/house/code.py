@@ -23,6 +23,23 @@ BROAD_EXCEPTS: dict[tuple[str, str], str] = {
     ("pinthesky/device/cameras/scripted.py", "_run"): "the player's thread: the camera thread is told that it ended",
     ("pinthesky/device/finishing_worker.py", "_finish_one"): "one turn of the finishing worker: the next start retries",
     ("pinthesky/device/cameras/synthetic.py", "_run"): "the painter thread: the camera thread is told that it ended",
+    ("pinthesky/device/cameras/picamera2.py", "_give_back"): "the closing thread: what can still be closed is closed",
+    ("pinthesky/device/cameras/picamera2_encoding.py", "_encode"): "picamera2's thread would die of it",
+    ("pinthesky/device/cameras/picamera2_session.py", "picture_taken"): "picamera2's thread would die of it",
+    ("pinthesky/device/cameras/picamera2_session.py", "picture_encoded"): "picamera2's thread would die of it",
+    ("pinthesky/device/cameras/picamera2_session.py", "lose"): "picamera2's thread would die of it",
+    (
+        "pinthesky/device/cameras/bounded_calls.py",
+        "_run",
+    ): "the thread of calls that may hang: whoever waits for the call gets its error",
+    (
+        "pinthesky/device/cameras/picamera.py",
+        "look_after",
+    ): "a turn of that thread: the camera thread is told that the camera is lost",
+    (
+        "pinthesky/device/cameras/picamera_output.py",
+        "write",
+    ): "called by the library's thread, which would end the recording in silence",
     ("pinthesky/device/permanent_thread.py", "_run"): "an exception out of a permanent thread ends the process",
     ("pinthesky/device/uploader.py", "_run"): "the loop of the upload worker: what fails waits, the next is tried",
 }
