@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pinthesky.device.cameras.selection import camera_for
+from pinthesky.device.cameras.selection import camera_for, resolved
 from pinthesky.device.pi_model import pi_model
 from pinthesky.errors import InvalidInput, PinTheSkyError
 from pinthesky.model.presets import preset_for
@@ -24,9 +24,9 @@ from tools.camera_report import concerns, report
 SECONDS = 120.0
 
 
-def _settings(given: argparse.Namespace) -> CameraSettings:
+def _settings(given: argparse.Namespace, sensor: str) -> CameraSettings:
     """Those of the board's preset, and of the flags that are given."""
-    preset = preset_for(pi_model() or "", "")
+    preset = preset_for(pi_model() or "", sensor)
     base = CameraSettings(rotation=0, encoding_bitrate=3_000_000) if preset is None else preset.new_installation()
     fields: dict[str, Any] = {
         "resolution": given.resolution,
@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not 1 <= given.seconds <= 3600:
             raise InvalidInput("--seconds", f"must be from 1 to 3600, got {given.seconds:g}")
-        settings = _settings(given)
-        camera = camera_for(given.camera)
+        choice = resolved(given.camera)
+        settings = _settings(given, choice.sensor or "")
+        camera = camera_for(choice.address)
         print(f"{given.seconds:.0f} s …", file=sys.stderr)
         found = measure(camera, settings, given.seconds)
     except PinTheSkyError as error:

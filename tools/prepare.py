@@ -40,7 +40,6 @@ PEERS_ALONE = ("dvr-scan>=1.8,<2",)
 DEBIAN_PROGRAMS = {
     "shellcheck": ("shellcheck", "make check"),
     "motion": ("motion", "make bench"),
-    "mmdebstrap": ("mmdebstrap", "the tests on the real picamera2"),
 }
 
 
@@ -194,7 +193,8 @@ def make_legacy_camera() -> None:
 
 def make_picamera2_rootfs() -> None:
     """Make the root file system in which the tests run the real picamera2; only root can."""
-    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+    may_be_made = os.geteuid() == 0 and (shutil.which("mmdebstrap") or install_debian_packages(["mmdebstrap"]))
+    if not may_be_made:
         say("the tests on the real picamera2 are left out: they need root and mmdebstrap")
         return
     say("a Debian 13 root file system for the tests on the real picamera2, into .rootfs")
