@@ -24,6 +24,7 @@ Made from `pinthesky/device/flags.py` by `python -m tools.flags_reference`; a te
 - A wrong value ends the program with exit code 2 and one line that names the flag, the value and the bound.
 - Variables that switch something take `true`, `yes`, `on`, `1` and `false`, `no`, `off`, `0` or nothing.
 - `{flags.REGION_VARIABLE}` is the region of whatever has no flag of its own.
+- With `--camera auto` on one of the Pi's own cameras a [preset](presets.md) takes the place of some defaults.
 - Flags are not abbreviated. `--flag value` and `--flag=value` are the same.
 """
 

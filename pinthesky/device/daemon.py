@@ -22,7 +22,7 @@ from pinthesky.device import durable_files, flags
 from pinthesky.device.allowed_destinations import AllowedDestinations
 from pinthesky.device.answer_worker import AnswerWorker
 from pinthesky.device.camera_thread import CameraThread, Duty
-from pinthesky.device.cameras.selection import camera_for
+from pinthesky.device.cameras.selection import Choice, camera_for, resolved
 from pinthesky.device.clip_recorder import ClipRecorder
 from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.clip_writer import ClipFinisher
@@ -34,14 +34,11 @@ from pinthesky.device.event_thread import EventThread
 from pinthesky.device.finishing_worker import FinishingWorker
 from pinthesky.device.inotify_thread import INotifyThread
 from pinthesky.device.intake import Intake
-from pinthesky.device.internal_events import (
-    FootageFinished,
-    ItemStored,
-    SpoolPressed,
-)
+from pinthesky.device.internal_events import FootageFinished, ItemStored, SpoolPressed
 from pinthesky.device.motion_activity import ActivityLog
 from pinthesky.device.operating_mode import watching
 from pinthesky.device.ports import Camera, Clock
+from pinthesky.device.preset_choice import with_preset
 from pinthesky.device.self_report import Parts, SelfReport
 from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
@@ -96,9 +93,11 @@ class Daemon:
             s3_endpoint=options.s3_endpoint,
             ca_bundle=options.ca_bundle,
         )
-        self._allowed = AllowedDestinations(options.settings, options.allow_destinations)
+        choice = resolved(options.camera) if camera is None else Choice(options.camera, None)
+        installed = with_preset(options.settings, sensor=choice.sensor, given=options.camera_fields_given)
+        self._allowed = AllowedDestinations(installed, options.allow_destinations)
         self._reconciler = ShadowReconciler(
-            installed=options.settings,
+            installed=installed,
             allowed=self._allowed,
             state_path=state / "settings.json",
             report_path=options.configure_input,
@@ -114,7 +113,7 @@ class Daemon:
         )
         self._finishing = FinishingWorker(self._spool, ClipFinisher(self._spool).finish, self._events.post)
         self._activity = ActivityLog(self._time, thing_name=options.thing_name)
-        self._camera = self._make_camera(camera or camera_for(options.camera))
+        self._camera = self._make_camera(camera or camera_for(choice.address))
         self._uploader = Uploader(
             self._spool,
             lambda stopping: S3ObjectStore(self._session, self._clock, stopping),

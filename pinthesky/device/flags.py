@@ -85,6 +85,8 @@ class Options:
     ca_bundle: Optional[Path]
     region: Optional[str]
     cloud_connection: CloudConnection
+    camera_fields_given: frozenset[str] = frozenset()
+    """Fields of section `camera` that were given; for the others a preset may speak."""
     allow_destinations: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     """Flags that are accepted for installed units and have no effect."""
@@ -182,6 +184,11 @@ def parse(arguments: Sequence[str], environment: Optional[Mapping[str, str]] = N
         ca_bundle=_readable("--ca-bundle", given["ca_bundle"]),
         region=_region(environment) or settings.cloudwatch.region_name or settings.dataplane.region_name,
         cloud_connection=_cloud_connection(given, thing),
+        camera_fields_given=frozenset(
+            name
+            for flag, (section, name, _) in SETTING_FLAGS.items()
+            if section == "camera" and given[flag[2:].replace("-", "_")] is not None
+        ),
         allow_destinations=list(given["allow_destination"]),
         ignored=[f"--{name.replace('_', '-')}" for name in ("capture_dir", "combine_dir") if given[name]],
         **files,

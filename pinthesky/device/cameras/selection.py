@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 from pinthesky.device.cameras.v4l2 import CaptureDevice, capture_devices
 from pinthesky.device.ports import Camera
@@ -13,6 +13,14 @@ from pinthesky.errors import InvalidInput, Unavailable
 logger = logging.getLogger(__name__)
 
 FLAG = "--camera"
+
+
+class Choice(NamedTuple):
+    """A camera by its address."""
+
+    address: str
+    sensor: Optional[str]
+    """libcamera's name for it, of one of the Pi's own that `auto` has found."""
 
 
 def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = capture_devices) -> Camera:
@@ -27,7 +35,7 @@ def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = cap
     Raises InvalidInput for an address that can never work; messages never hold a password.
     """
     if address == "auto":
-        return _first_found(devices)
+        address = resolved(address, devices=devices).address
     if address == "picamera2" or address.startswith("picamera2:"):
         return _pi_camera(address)
     if address == "picamera":
@@ -42,10 +50,14 @@ def camera_for(address: str, *, devices: Callable[[], list[CaptureDevice]] = cap
     return _libav(address)
 
 
-def _first_found(devices: Callable[[], list[CaptureDevice]]) -> Camera:
-    address = _first_pi_camera()
-    if address is not None:
-        return _pi_camera(address)
+def resolved(address: str, *, devices: Callable[[], list[CaptureDevice]] = capture_devices) -> Choice:
+    """What `auto` stands for on this machine; any other address stands for itself. Raises InvalidInput."""
+    if address != "auto":
+        return Choice(address, None)
+    pi_camera = _first_pi_camera()
+    if pi_camera is not None:
+        logger.info("the camera is the Pi's own, %s", pi_camera.sensor)
+        return pi_camera
     found = devices()
     if not found:
         raise InvalidInput(
@@ -54,10 +66,10 @@ def _first_found(devices: Callable[[], list[CaptureDevice]]) -> Camera:
             "user may open (group video)",
         )
     logger.info("the camera is %s (%s)", found[0].path, found[0].card)
-    return _libav(found[0].path)
+    return Choice(found[0].path, None)
 
 
-def _first_pi_camera() -> Optional[str]:
+def _first_pi_camera() -> Optional[Choice]:
     try:
         from pinthesky.device.cameras.picamera2 import pi_cameras  # noqa: PLC0415 - on a Raspberry Pi only
     except ImportError as error:
@@ -68,10 +80,7 @@ def _first_pi_camera() -> Optional[str]:
     except Unavailable as error:
         logger.warning("Raspberry Pi cameras are left out: %s", error)
         return None
-    if not found:
-        return None
-    logger.info("the camera is the Pi's own, %s", found[0].model)
-    return f"picamera2:{found[0].number}"
+    return Choice(f"picamera2:{found[0].number}", found[0].model) if found else None
 
 
 def _pi_camera(address: str) -> Camera:
