@@ -13,6 +13,7 @@ import msgspec
 
 from pinthesky.device import flags
 from pinthesky.model import settings
+from tools.reference_page import cell, write_or_check
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "flags.md"
 
@@ -81,7 +82,7 @@ def _other(action: argparse.Action) -> tuple[str, str, str, str]:
 
 def _table(title: str, rows: list[tuple[str, str, str, str]]) -> str:
     lines = [f"## {title}", "", "| flag | environment | default | meaning |", "|---|---|---|---|"]
-    lines += [f"| `{flag}` | {variable} | {default} | {_cell(text)} |" for flag, variable, default, text in rows]
+    lines += [f"| `{flag}` | {variable} | {default} | {cell(text)} |" for flag, variable, default, text in rows]
     return "\n".join([*lines, ""])
 
 
@@ -89,16 +90,9 @@ def _value(default: object) -> str:
     return "" if default is None else f"`{default}`"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
-
-
 def main() -> int:
     """Write the page, or check it."""
-    if "--check" in sys.argv[1:]:
-        return int(PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page())
 
 
 if __name__ == "__main__":

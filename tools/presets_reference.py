@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pinthesky.model import presets
 from pinthesky.model.settings import CameraSettings
+from tools.reference_page import write_or_check
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "presets.md"
 
@@ -83,10 +84,7 @@ def _sensors() -> str:
 
 def main() -> int:
     """Write the page, or check it."""
-    if "--check" in sys.argv[1:]:
-        return int(PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page())
 
 
 if __name__ == "__main__":

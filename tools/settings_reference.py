@@ -19,6 +19,7 @@ from pinthesky.device import allowed_destinations
 from pinthesky.device.flags import SETTING_FLAGS, SWITCHES
 from pinthesky.model import settings
 from pinthesky.model.shadow import DESIRED_MAX, STATE_MAX
+from tools.reference_page import cell, write_or_check
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -55,7 +56,7 @@ def _section(name: str) -> str:
     for field in msgspec.structs.fields(kind):
         destination = "*destination*" if field.name in allowed_destinations.FIELDS.get(name, {}) else ""
         words = " ".join(filter(None, [notes.get(field.name, ""), f"{_bound(field)}.", destination]))
-        rows.append(f"| `{field.name}` | {_default(field)} | {_cell(words)} | {_flag(name, field.name)} |")
+        rows.append(f"| `{field.name}` | {_default(field)} | {cell(words)} | {_flag(name, field.name)} |")
     return "\n".join([*rows, ""])
 
 
@@ -95,16 +96,9 @@ def _flag(section: str, field: str) -> str:
     return ", ".join(f"`{flag}`" for flag in flags)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
-
-
 def main() -> int:
     """Write the page, or check it."""
-    if "--check" in sys.argv[1:]:
-        return int(PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page())
 
 
 if __name__ == "__main__":
