@@ -29,6 +29,22 @@ CLOUD = [
     'urllib3>=1.26.12,<2; python_version < "3.10"',
 ]
 
+# pits-device-client: MQTT 5, shadow and jobs, with wheels for aarch64 and armv7.
+CLIENT = [
+    "awsiotsdk>=1.22,<2",
+]
+
+# pits-hub: the web side, the authority, the broker's client, and what checks the signatures of S3 clients.
+HUB = [
+    "cryptography>=44",
+    "h11>=0.14,<1",
+    "paho-mqtt>=2.1,<3",
+    "prometheus-client>=0.20,<1",
+    "starlette>=1,<2",
+    "uvicorn>=0.54,<1",
+    "websockets>=13,<17",
+]
+
 # The Pi's camera on the legacy stack of 32-bit systems.
 LEGACY_CAMERA = [
     'picamera==1.13; platform_machine == "armv6l" or platform_machine == "armv7l"',
@@ -44,8 +60,10 @@ TEST_DEVICE = [
 # The whole suite, on the main Python.
 TEST = [
     *TEST_DEVICE,
+    *CLIENT,
+    *HUB,
     "coverage>=7.10,<8",
-    "cryptography>=44",
+    "httpx>=0.27,<1",
     "moto[server]>=5.1,<6",
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
@@ -53,7 +71,7 @@ TEST = [
 ]
 
 DEV = [
-    "boto3-stubs[apigatewaymanagementapi,logs,s3]>=1.40,<2",
+    "boto3-stubs[apigatewaymanagementapi,iot-data,logs,s3]>=1.40,<2",
     "mypy>=2.4,<2.5",
     "ruff>=0.17,<0.18",
     "setuptools>=77",
@@ -88,8 +106,22 @@ if __name__ == "__main__":
         packages=find_packages(include=["pinthesky", "pinthesky.*"]),
         package_data={"pinthesky": ["py.typed"]},
         install_requires=[*DEVICE, *VIDEO, *CLOUD],
-        extras_require={"test": TEST, "dev": DEV, "bench": BENCH, "picamera": LEGACY_CAMERA},
-        entry_points={"console_scripts": ["pinthesky = pinthesky.device.daemon:main"]},
+        extras_require={
+            "client": CLIENT,
+            "hub": HUB,
+            "picamera": LEGACY_CAMERA,
+            "test": TEST,
+            "dev": DEV,
+            "bench": BENCH,
+        },
+        entry_points={
+            "console_scripts": [
+                "pinthesky = pinthesky.device.daemon:main",
+                "pinthesky-admin = pinthesky.admin.command:main",
+                "pits-device-client = pinthesky.link.client:main",
+                "pits-hub = pinthesky.hub.app:main",
+            ]
+        },
         classifiers=[
             "Development Status :: 3 - Alpha",
             "Environment :: No Input/Output (Daemon)",

@@ -40,6 +40,7 @@ PEERS_ALONE = ("dvr-scan>=1.8,<2",)
 DEBIAN_PROGRAMS = {
     "shellcheck": ("shellcheck", "make check"),
     "motion": ("motion", "make bench"),
+    "mosquitto": ("mosquitto", "make run and make test"),
 }
 
 

@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planes": {"model", "errors", "version"},
     "aws": {"model", "errors", "version"},
     "hub": {"model", "errors", "version"},
+    "admin": {"model", "errors", "version"},
 }
 
 # Adapters stand behind ports, so they may import the modules that declare those.
@@ -27,7 +28,13 @@ PORTS = {"pinthesky.device.ports", "pinthesky.link.ports", "pinthesky.planes.por
 ADAPTERS = {"aws", "hub"}
 
 # Where everything is put together: may import anything, and only entry points import it.
-COMPOSITION_ROOTS = {"pinthesky.device.daemon", "pinthesky.aws.lambda_handlers", "pinthesky.hub.app"}
+COMPOSITION_ROOTS = {
+    "pinthesky.admin.command",
+    "pinthesky.aws.lambda_handlers",
+    "pinthesky.device.daemon",
+    "pinthesky.hub.app",
+    "pinthesky.link.client",
+}
 
 # Libraries and the only modules that may import them.
 VENDORS: dict[str, tuple[str, ...]] = {
@@ -40,10 +47,18 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "picamera": ("pinthesky.device.cameras.picamera",),
     "inotify_simple": ("pinthesky.device.inotify_thread", "pinthesky.link.*"),
     "boto3": ("pinthesky.aws.*",),
-    "botocore": ("pinthesky.aws.*",),
+    "botocore": ("pinthesky.aws.*", "pinthesky.hub.signatures"),
     "urllib3": ("pinthesky.aws.*",),
     "sqlite3": ("pinthesky.hub.*",),
     "http": ("pinthesky.hub.*",),
+    "awscrt": ("pinthesky.link.*",),
+    "awsiot": ("pinthesky.link.*",),
+    "cryptography": ("pinthesky.hub.*",),
+    "paho": ("pinthesky.hub.*",),
+    "prometheus_client": ("pinthesky.hub.*",),
+    "starlette": ("pinthesky.hub.*",),
+    "uvicorn": ("pinthesky.hub.*",),
+    "websockets": ("pinthesky.hub.*",),
     "msgspec": ("pinthesky.*",),
 }
 

@@ -1,0 +1,1 @@
+"""What needs root, as a closed set of verbs behind a socket."""
