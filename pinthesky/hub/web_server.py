@@ -44,6 +44,7 @@ class WebServer:
             forwarded_allow_ips=trusted_proxies or None,
             timeout_graceful_shutdown=int(STOP_TIMEOUT_S) - 2,
             timeout_keep_alive=65,
+            ws_per_message_deflate=False,  # video does not shrink, and the rest is small
             ws_max_size=128 * 1024,
             ws_ping_interval=30.0,
             ws_ping_timeout=30.0,

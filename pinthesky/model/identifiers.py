@@ -40,6 +40,11 @@ class Identifier(str):
             raise InvalidInput(field or cls._field, f"{cls._rule}, got {shown}")
         return str.__new__(cls, value)
 
+    @classmethod
+    def pattern(cls) -> str:
+        """The regular expression that a whole value matches, for schemas."""
+        return cls._pattern.pattern
+
 
 def plain(value: object) -> str:
     """`enc_hook` for msgspec, which encodes no subclass of `str`: an identifier travels as its characters."""
