@@ -13,7 +13,8 @@ STAMP := .venv/.ready
 CAMERA ?= tests/footage/people.mp4
 SOAK ?= long
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n 2 --dist loadfile
+# Most of the long tests wait, so two for each core; tests/support/scheduling.py says which run where and when.
+PARALLEL := -n $(shell expr 2 \* "$$(getconf _NPROCESSORS_ONLN)") --dist loadscope
 COVERAGE := --cov --cov-report= --cov-fail-under=0
 
 .PHONY: help setup run test test-plain check house soak bench images clean

@@ -40,6 +40,7 @@ HUB = [
     "h11>=0.14,<1",
     "paho-mqtt>=2.1,<3",
     "prometheus-client>=0.20,<1",
+    "pyjwt>=2.9,<3",
     "starlette>=1,<2",
     "uvicorn>=0.54,<1",
     "websockets>=13,<17",
@@ -63,7 +64,7 @@ TEST = [
     *CLIENT,
     *HUB,
     "coverage>=7.10,<8",
-    "httpx>=0.27,<1",
+    "httpx2>=2,<3",
     "moto[server]>=5.1,<6",
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
@@ -71,7 +72,7 @@ TEST = [
 ]
 
 DEV = [
-    "boto3-stubs[apigatewaymanagementapi,iot-data,logs,s3]>=1.40,<2",
+    "boto3-stubs[apigatewaymanagementapi,dynamodb,iot-data,logs,s3]>=1.40,<2",
     "mypy>=2.4,<2.5",
     "ruff>=0.17,<0.18",
     "setuptools>=77",

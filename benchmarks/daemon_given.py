@@ -13,23 +13,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import scenes
 from benchmarks.measured_processes import (
+    BUSY,
+    QUIET,
     REPLAY,
-    RING_S,
     Line,
     ReplayDaemon,
+    Setting,
     add_table,
     all_running,
+    estimated,
     floor_running,
-    watch,
+    run,
 )
-from benchmarks.measuring import ZERO, ZERO_2, Report, arguments
+from benchmarks.measuring import ZERO, ZERO_2, Report
 from tests.support.aws_fixtures import moto_client
 from tests.support.aws_servers import REGION, CredentialsServer, moto_server
 
@@ -38,8 +39,6 @@ CPU_PERCENT_MAX = 2.0
 RESIDENT_BEFORE_UPLOAD_MAX_MB = 70.0
 RESIDENT_AFTER_UPLOAD_MAX_MB = 120.0
 FLOOR = "floor: the replay alone"
-QUIET = "daemon, quiet scene"
-BUSY = "daemon, motion 20 % of the time"
 UPLOADING = "the same, uploading"
 
 
@@ -58,38 +57,26 @@ def upload_flags(stack: contextlib.ExitStack, folder: Path) -> list[str]:
     ]
 
 
-def measure(report: Report, folder: Path, *, quick: bool) -> None:
+def measure(report: Report, setting: Setting) -> None:
     """Run all side by side, and write down what they used."""
-    quiet, busy = scenes.quiet(folder / "quiet", short=quick), scenes.busy(folder / "busy", short=quick)
-    # A window is one round of the busy scene, so that each holds the same motion.
-    warm_up_s, windows, window_s = (1.0, 1, 1.0) if quick else (RING_S + 3.0, 3, busy.duration_us / 1e6)
+    folder, quiet, busy = setting.folder, setting.quiet.data.parent, setting.busy.data.parent
     with contextlib.ExitStack() as stack:
+        upload = upload_flags(stack, folder / "certificates")
+        upload += ["--buffer", "0", "--post-roll", "1"] if setting.quick else []
         daemons = {
-            QUIET: ReplayDaemon(folder / "a", quiet.data.parent),
-            BUSY: ReplayDaemon(folder / "b", busy.data.parent),
-            UPLOADING: ReplayDaemon(
-                folder / "c", busy.data.parent, *upload_flags(stack, folder / "certificates"),
-                *(("--buffer", "0", "--post-roll", "1") if quick else ()),
-            ),
-        }  # fmt: skip
-        floor = stack.enter_context(floor_running(REPLAY, busy.data.parent, "--floor"))
+            QUIET: ReplayDaemon(folder / "a", quiet),
+            BUSY: ReplayDaemon(folder / "b", busy),
+            UPLOADING: ReplayDaemon(folder / "c", busy, *upload),
+        }
+        floor = stack.enter_context(floor_running(REPLAY, busy, "--floor"))
         stack.enter_context(all_running(list(daemons.values())))
-        if quick:
+        if setting.quick:
             daemons[UPLOADING].wait_log("Stored ", timeout_s=30.0)
-        lines = watch(
-            {FLOOR: floor, **{name: daemon.pid for name, daemon in daemons.items()}},
-            warm_up_s=warm_up_s,
-            windows=windows,
-            window_s=window_s,
-        )
+        lines = setting.watch({FLOOR: floor, **{name: daemon.pid for name, daemon in daemons.items()}})
         stored = len(daemons[UPLOADING].wait_log("Stored .*mp4", count=1, timeout_s=30.0))
         clips = len(daemons[BUSY].clips())
     add_table(report, lines, floor=FLOOR)
-    report.note(
-        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP"
-        f" more = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too.\n"
-        f"Clips made before the memory was read: {clips} without upload, {stored} stored with it."
-    )
+    setting.explain(report, f"Clips made before the memory was read: {clips} without upload, {stored} stored with it.")
     _judge(report, lines)
 
 
@@ -105,21 +92,15 @@ def _judge(report: Report, lines: dict[str, Line]) -> None:
         beside=f"{lines[FLOOR].memory.resident:.0f} MB for the replay alone",
     )
     report.judge("memory after uploads", lines[UPLOADING].memory.resident, RESIDENT_AFTER_UPLOAD_MAX_MB, unit="MB")
-    percent = lines[QUIET].percent
     report.note(
-        f"Estimates, not measured: {percent * ZERO_2:.0f} % of a core of a Zero 2 and {percent * ZERO:.0f} % of a Zero"
-        f" for the quiet scene, {lines[BUSY].percent * ZERO_2:.0f} % and {lines[BUSY].percent * ZERO:.0f} % with motion"
-        f" (this machine's figure times {ZERO_2} and {ZERO})."
+        f"Estimates, not measured: {estimated(lines[QUIET].percent)} for the quiet scene,"
+        f" {estimated(lines[BUSY].percent)} with motion (this machine's figure times {ZERO_2} and {ZERO})."
     )
 
 
 def main() -> int:
     """Measure and print."""
-    options = arguments(__doc__).parse_args()
-    report = Report("The daemon with packets and luma frames given")
-    with tempfile.TemporaryDirectory(prefix="pinthesky-bench-") as folder:
-        measure(report, Path(folder), quick=options.quick)
-    return report.deliver(options.json)
+    return run("The daemon with packets and luma frames given", __doc__, measure)
 
 
 if __name__ == "__main__":

@@ -13,21 +13,23 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import scenes
 from benchmarks.measured_processes import (
-    RING_S,
+    BUSY,
+    QUIET,
     Line,
+    Setting,
     add_table,
     all_running,
+    estimated,
     floor_running,
-    watch,
+    run,
 )
-from benchmarks.measuring import ZERO, ZERO_2, Report, arguments
+from benchmarks.measuring import ZERO, ZERO_2, Report
 from tests.support.daemon_process import DaemonProcess
 from tests.support.rtsp_server import RtspServer
 
@@ -35,17 +37,14 @@ BARE = Path(__file__).with_name("bare_pyav.py")
 DEMUX = "floor: PyAV reads"
 DECODE_QUIET = "floor: PyAV reads and decodes, quiet scene"
 DECODE = "floor: PyAV reads and decodes, with motion"
-QUIET = "daemon, quiet scene"
-BUSY = "daemon, motion 20 % of the time"
 
 
-def measure(report: Report, folder: Path, *, quick: bool) -> None:
+def measure(report: Report, setting: Setting) -> None:
     """Run all side by side, and write down what they used."""
-    quiet, busy = scenes.quiet(folder / "quiet", short=quick), scenes.busy(folder / "busy", short=quick)
-    warm_up_s, windows, window_s = (1.0, 1, 1.0) if quick else (RING_S + 3.0, 3, busy.duration_us / 1e6)
+    folder = setting.folder
     with contextlib.ExitStack() as stack:
-        quiet_url = stack.enter_context(RtspServer(scenes.packets_of(quiet))).url
-        busy_url = stack.enter_context(RtspServer(scenes.packets_of(busy))).url
+        quiet_url = stack.enter_context(RtspServer(scenes.packets_of(setting.quiet))).url
+        busy_url = stack.enter_context(RtspServer(scenes.packets_of(setting.busy))).url
         daemons = {QUIET: DaemonProcess(folder / "a", quiet_url), BUSY: DaemonProcess(folder / "b", busy_url)}
         floors = {
             DEMUX: stack.enter_context(floor_running(BARE, busy_url)),
@@ -55,15 +54,10 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
         stack.enter_context(all_running(list(daemons.values())))
         for daemon in daemons.values():
             daemon.wait_log("Watching h264")
-        pids = {**floors, **{name: daemon.pid for name, daemon in daemons.items()}}
-        lines = watch(pids, warm_up_s=warm_up_s, windows=windows, window_s=window_s)
+        lines = setting.watch({**floors, **{name: daemon.pid for name, daemon in daemons.items()}})
         clips = len(daemons[BUSY].clips())
     add_table(report, lines, floor=DEMUX)
-    report.note(
-        f"Median of {windows} windows of {window_s:.0f} s (least–most). In the ring: {RING_S} s and at most one GOP"
-        f" more = {quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds too.\n"
-        f"Clips made: {clips}."
-    )
+    setting.explain(report, f"Clips made: {clips}.")
     _judge(report, lines)
 
 
@@ -80,20 +74,14 @@ def _judge(report: Report, lines: dict[str, Line]) -> None:
     report.note(
         f"What the daemon adds to bare PyAV that decodes: {lines[QUIET].percent - lines[DECODE_QUIET].percent:.2f} % of"
         f" a core before the quiet scene, {own:.2f} % with motion.\n"
-        f"Estimates, not measured: {lines[BUSY].percent * ZERO_2:.0f} % of a core of a Zero 2 and"
-        f" {lines[BUSY].percent * ZERO:.0f} % of a Zero with motion (this machine's figure times {ZERO_2} and {ZERO});"
-        " decoding alone is"
-        f" {lines[DECODE].percent * ZERO_2:.0f} % and {lines[DECODE].percent * ZERO:.0f} %."
+        f"Estimates, not measured: {estimated(lines[BUSY].percent)} with motion (this machine's figure times {ZERO_2}"
+        f" and {ZERO}); decoding alone is {estimated(lines[DECODE].percent)}."
     )
 
 
 def main() -> int:
     """Measure and print."""
-    options = arguments(__doc__).parse_args()
-    report = Report("The daemon with an RTSP camera")
-    with tempfile.TemporaryDirectory(prefix="pinthesky-bench-") as folder:
-        measure(report, Path(folder), quick=options.quick)
-    return report.deliver(options.json)
+    return run("The daemon with an RTSP camera", __doc__, measure)
 
 
 if __name__ == "__main__":

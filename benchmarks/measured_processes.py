@@ -1,4 +1,8 @@
-"""Processes that are measured side by side: daemons on a camera or a replay, and the floors beside them."""
+"""Processes that are measured side by side: daemons on a camera or a replay, and the floors beside them.
+
+`daemon_given.py` and `daemon_rtsp.py` differ in where the pictures come from and what the floors are; when and how they
+are measured, and what is said of it, stands here once.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,22 @@ import contextlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.measuring import Memory, Report, cpu_in_windows, memory_of, spread
+from benchmarks import scenes
+from benchmarks.measuring import ZERO, ZERO_2, Memory, Report, arguments, cpu_in_windows, memory_of, spread
+from benchmarks.replay_camera import Recording
 from tests.support.daemon_process import DaemonProcess
 
 REPLAY = Path(__file__).with_name("replay_daemon.py")
 RING_S = 15
 """The daemon's default pre-roll: measuring begins when the ring is full."""
+QUIET = "daemon, quiet scene"
+BUSY = "daemon, motion 20 % of the time"
 
 
 class ReplayDaemon(DaemonProcess):
@@ -75,11 +85,51 @@ class Line:
         return self.cpu_per_minute_s / 60 * 100
 
 
-def watch(pids: dict[str, int], *, warm_up_s: float, windows: int, window_s: float) -> dict[str, Line]:
-    """Let processes run side by side for a while, then measure them through the same windows."""
-    time.sleep(warm_up_s)
-    spent = cpu_in_windows(pids, windows=windows, window_s=window_s)
-    return {name: Line(spent[name], window_s, memory_of(pid)) for name, pid in pids.items()}
+class Setting(NamedTuple):
+    """The two scenes before which daemons are measured, and the windows in which that is done."""
+
+    folder: Path
+    quick: bool
+    quiet: Recording
+    busy: Recording
+    warm_up_s: float
+    windows: int
+    window_s: float
+
+    @classmethod
+    def make(cls, folder: Path, *, quick: bool) -> Setting:
+        """Record the scenes. A window is one round of the busy one, so that each holds the same motion."""
+        quiet, busy = scenes.quiet(folder / "quiet", short=quick), scenes.busy(folder / "busy", short=quick)
+        windows = (1.0, 1, 1.0) if quick else (RING_S + 3.0, 3, busy.duration_us / 1e6)
+        return cls(folder, quick, quiet, busy, *windows)
+
+    def watch(self, pids: dict[str, int]) -> dict[str, Line]:
+        """Let processes run side by side until the ring is full, then measure them through the same windows."""
+        time.sleep(self.warm_up_s)
+        spent = cpu_in_windows(pids, windows=self.windows, window_s=self.window_s)
+        return {name: Line(spent[name], self.window_s, memory_of(pid)) for name, pid in pids.items()}
+
+    def explain(self, report: Report, clips: str) -> None:
+        """Say under the table what the figures are."""
+        report.note(
+            f"Median of {self.windows} windows of {self.window_s:.0f} s (least–most). In the ring: {RING_S} s and at"
+            f" most one GOP more = {self.quiet.bytes_per_s * (RING_S + 2) / 1e6:.1f} MB, which the resident size holds"
+            f" too.\n{clips}"
+        )
+
+
+def estimated(percent: float) -> str:
+    """What a share of this machine's core would be on slower ones."""
+    return f"{percent * ZERO_2:.0f} % of a core of a Zero 2 and {percent * ZERO:.0f} % of a Zero"
+
+
+def run(title: str, description: str | None, measure: Callable[[Report, Setting], None]) -> int:
+    """The program around a measurement: its arguments, its folder and its report. Returns the exit code."""
+    options = arguments(description).parse_args()
+    report = Report(title)
+    with tempfile.TemporaryDirectory(prefix="pinthesky-bench-") as folder:
+        measure(report, Setting.make(Path(folder), quick=options.quick))
+    return report.deliver(options.json)
 
 
 def add_table(report: Report, lines: dict[str, Line], *, floor: str) -> None:

@@ -27,7 +27,7 @@ def run_daemon(camera: ReplayCamera, flags: list[str]) -> int:
     """Run the daemon as its own entry point does, but for the camera."""
     from pinthesky.device import flags as daemon_flags  # noqa: PLC0415 - the floor must not load it
     from pinthesky.device.daemon import Daemon  # noqa: PLC0415 - the floor must not load it
-    from pinthesky.device.telemetry import configure_logging  # noqa: PLC0415 - the floor must not load it
+    from pinthesky.machine.log_lines import configure_logging  # noqa: PLC0415 - the floor must not load it
 
     options = daemon_flags.parse(flags)
     configure_logging(options.settings.cloudwatch.log_level)

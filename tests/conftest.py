@@ -14,12 +14,14 @@ import pytest
 
 pytest.register_assert_rewrite("tests.support")
 
-pytest_plugins = ["tests.support.guards", "tests.support.skips"]
+pytest_plugins = ["tests.support.guards", "tests.support.scheduling", "tests.support.skips"]
 
 # The suite must say the same thing twice, so its examples are derived from each test, not drawn;
 # `make soak` draws new ones at every run.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("soak", deadline=None, derandomize=False, database=None, print_blob=True)
+# The suite on other Pythons looks for differences between them; the properties are held on the main one.
+hypothesis.settings.register_profile("versions", deadline=None, derandomize=True, database=None, max_examples=15)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 

@@ -27,8 +27,9 @@ shadow wins over both. USB and network cameras have no preset, nor has a machine
 The rotation is never part of it: how a camera hangs cannot be seen, and an update must not turn a picture. The default
 of `--rotation` stays {CameraSettings().rotation}, as on units installed long ago.
 
-Every preset has a keyframe every {presets.GOP_S} s and profile `high`, which every board's encoder has and which saves
-bits over `main` for nothing; bitrates are bounds that quiet scenes stay below where the encoder can.
+Every preset has profile `high`, which every board's encoder has and which saves bits over `main` for nothing; bitrates
+are bounds that quiet scenes stay below where the encoder can. How often a keyframe comes is no setting: every two
+seconds, and whenever a clip needs one; every second where [picamera2](picamera2.md) cannot be asked for it.
 
 None of this was measured on the boards themselves: sizes and rates are within what their encoders and H.264's levels
 are specified for. `python -m tools.camera_check` ([guide](../guide/camera-check.md)) measures one.

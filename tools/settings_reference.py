@@ -34,6 +34,9 @@ What is in force is the installation (flags and environment), overlaid section b
   says which sections were taken over and why the others were not: `{{"fingerprint": …, "applied": ["camera"],
   "rejected": {{"health.interval": "must be …"}}}}`.
 - A field or section that is no longer desired falls back to the installation.
+- What the camera refuses is rejected too. Settings that it refuses only as it is opened, since it was closed when they
+  came or another one took its place, fall back to the installation and are reported as rejected; `privacy_masks` keep
+  it closed instead.
 - Values may be strings (`"20"`, `"true"`, `"null"`), as older consoles send them.
 - Desired takes at most {DESIRED_MAX} bytes, so that desired and reported stay within the {STATE_MAX} of a shadow.
 - Fields marked *destination* take only values that the installation allows: what the flags say, and what

@@ -107,7 +107,9 @@ class DynamoTable:
         """See `planes.ports.Table`."""
         start = None if after is None else _key(after.key)
         options = {"ConsistentRead": True}
-        return self._page("PK", "SK", partition, within, options, ascending=ascending, limit=limit, start=start)
+        return self._page(
+            ("PK", "SK"), partition, within, options=options, ascending=ascending, limit=limit, start=start
+        )
 
     def query_index(
         self,
@@ -121,21 +123,25 @@ class DynamoTable:
         """See `planes.ports.Table`."""
         start = None if after is None else {**_key(after.key), **_index_key(after.index)}
         options = {"IndexName": INDEX}
-        return self._page("GS1-PK", "GS1-SK", partition, within, options, ascending=ascending, limit=limit, start=start)
+        return self._page(
+            ("GS1-PK", "GS1-SK"), partition, within, options=options, ascending=ascending, limit=limit, start=start
+        )
 
     def _page(
         self,
-        partition_name: str,
-        sort_name: str,
+        names: tuple[str, str],
         partition: str,
         within: Range,
-        options: Mapping[str, Any],
         *,
+        options: Mapping[str, Any],
         ascending: bool,
         limit: int,
         start: Item | None,
     ) -> Page:
-        """One record more is read to know the end. The filter works behind DynamoDB's own limit: it may take rounds."""
+        """A page by the attributes `names`; one record more is read to know the end.
+
+        The filter works behind DynamoDB's own limit, so it may take rounds.
+        """
         check_limit(limit)
         records: list[Record] = []
         while len(records) <= limit:
@@ -143,7 +149,7 @@ class DynamoTable:
                 "TableName": self._name,
                 "KeyConditionExpression": "#p = :p AND #s BETWEEN :first AND :last",
                 "FilterExpression": _ALIVE,
-                "ExpressionAttributeNames": {"#p": partition_name, "#s": sort_name},
+                "ExpressionAttributeNames": dict(zip(("#p", "#s"), names, strict=True)),
                 "ExpressionAttributeValues": {
                     ":p": {"S": partition},
                     ":first": {"S": within.first or "\0"},

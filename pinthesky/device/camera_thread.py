@@ -13,9 +13,9 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from pinthesky.device.camera_inbox import Arrived, CameraInbox, Request
 from pinthesky.device.clip_recorder import Capture, ClipRecorder
-from pinthesky.device.internal_events import CameraFaulted, CameraOpened, FootageFinished
-from pinthesky.device.motion import LumaMotion, MotionGate, MotionScore, VectorMotion
-from pinthesky.device.permanent_thread import Crash, PermanentThread
+from pinthesky.device.internal_events import CameraFaulted, CameraOpened, FootageFinished, SettingsRefused
+from pinthesky.device.motion import LumaMotion, MotionGate, MotionScore
+from pinthesky.device.motion_vectors import MACROBLOCK, VectorMotion
 from pinthesky.device.ports import (
     DEFAULT_PICTURE,
     Camera,
@@ -26,8 +26,10 @@ from pinthesky.device.ports import (
     LumaFrame,
     MotionVectors,
     Packet,
+    SubstreamSink,
 )
 from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
+from pinthesky.machine.permanent_thread import Crash, PermanentThread
 from pinthesky.model.settings import CameraSettings, MotionSettings, PictureSettings
 
 logger = logging.getLogger(__name__)
@@ -85,12 +87,15 @@ class CameraThread(PermanentThread):
         on_crash: Crash,
         on_motion: Callable[[bool, float], None],
         picture: PictureSettings = DEFAULT_PICTURE,
+        installed: Optional[tuple[CameraSettings, MotionSettings, PictureSettings]] = None,
         random_source: Optional[random.Random] = None,
     ) -> None:
+        """`installed` are the settings to go back to, section by section, when the camera refuses `settings`."""
         super().__init__("camera", on_crash)
         self._camera = camera
         self._recorder = recorder
         self._settings = _Settings(*settings, picture)
+        self._installed = _Settings(*(installed or self._settings))
         self._duty = duty
         self._monotonic = monotonic
         self._post = post
@@ -100,7 +105,7 @@ class CameraThread(PermanentThread):
         self._pending: Optional[_Pending] = None
         self._still: Optional[Future[bytes]] = None
         self._description: Optional[CameraDescription] = None
-        self._judge: Callable[[Any, float], MotionScore] = VectorMotion().update
+        self._judge: Callable[[Any, float], MotionScore] = VectorMotion(MACROBLOCK, MACROBLOCK).update
         self._gate = MotionGate(hold_s=_GATE_HOLD_S)
         self._opened_s = 0.0
         self._opened_once = False
@@ -143,6 +148,23 @@ class CameraThread(PermanentThread):
 
         return self.submit(work)
 
+    def start_substream(self, sink: SubstreamSink, *, bitrate: int) -> Future[None]:
+        """Have the camera's second stream handed to `sink`; see `Camera.start_substream`.
+
+        Whoever has it hears of its end as SubstreamLost, from a reopening for new settings too, and may ask again.
+        """
+
+        def work() -> None:
+            if self._description is None:
+                raise Unavailable(self._fault or "the camera is closed")
+            self._camera.start_substream(sink, bitrate=bitrate)
+
+        return self.submit(work)
+
+    def stop_substream(self) -> Future[None]:
+        """End the second stream; see `Camera.stop_substream`."""
+        return self.submit(self._camera.stop_substream)
+
     def take_up(self, duty: Duty) -> Future[None]:
         """Change what the camera is there for."""
         return self.submit(lambda: self._take_up(duty))
@@ -171,8 +193,10 @@ class CameraThread(PermanentThread):
 
     @property
     def frame_age_s(self) -> Optional[float]:
-        """Seconds since the last packet; None while none is due (closed on purpose, or being reopened)."""
-        return None if self._description is None else self._monotonic() - self._alive_s
+        """Seconds since the last packet; None while none is due (closed, being reopened, a slow camera's start)."""
+        if self._description is None or self._patience_s > FIRST_PACKET_S:
+            return None
+        return self._monotonic() - self._alive_s
 
     @property
     def description(self) -> Optional[CameraDescription]:
@@ -215,6 +239,14 @@ class CameraThread(PermanentThread):
         self._inbox.refuse_requests(Unavailable("the camera has stopped"))
         if self._pending is not None:
             self._pending.outcome.cancel()
+
+    @property
+    def _patience_s(self) -> float:
+        """Seconds without a packet after which the open camera is taken for dead."""
+        if self._inbox.packet_arrived_s is not None:
+            return STALL_S
+        slow_s = None if self._description is None else self._description.first_packet_s
+        return FIRST_PACKET_S if slow_s is None else slow_s
 
     @property
     def _alive_s(self) -> float:
@@ -267,9 +299,8 @@ class CameraThread(PermanentThread):
         wanted = self._duty.camera_open and not self._finished
         if self._failures and self._description is not None and now_s - self._opened_s > _SOUND_AFTER_S:
             self._failures = 0
-        patience_s = FIRST_PACKET_S if self._inbox.packet_arrived_s is None else STALL_S
-        if self._description is not None and now_s - self._alive_s > patience_s:
-            self._lose(f"no picture for {patience_s:.0f} s")
+        if self._description is not None and now_s - self._alive_s > self._patience_s:
+            self._lose(f"no picture for {self._patience_s:.0f} s")
         elif wanted and self._description is None and now_s >= self._retry_at_s:
             self._try_open()
 
@@ -321,15 +352,26 @@ class CameraThread(PermanentThread):
         except Unavailable as error:
             self._failed(str(error))
         except InvalidInput as error:
-            if error.field.startswith("picture.") and self._settings.picture != DEFAULT_PICTURE:
-                # They fitted the camera that was there before. A picture that is not as it was beats none.
-                logger.warning("Section picture does not fit this camera, which sees by itself now: %s", error)
-                self._settings = self._settings._replace(picture=DEFAULT_PICTURE)
-                return
-            if not self._opened_once:
+            section = error.field.partition(".")[0]
+            if error.field == "motion.privacy_masks":
+                # What must not be seen is not recorded: whoever drew the masks reads the fault.
+                self._failed(str(error))
+            elif section in _Settings._fields and getattr(self._settings, section) != getattr(self._installed, section):
+                self._go_back(section, error)
+            elif not self._opened_once:
                 raise CameraGaveUp(str(error)) from error
-            # Settings that came while the camera was closed. Whoever sent them reads the fault and sends others.
-            self._failed(str(error))
+            else:
+                self._failed(str(error))
+
+    def _go_back(self, section: str, refusal: InvalidInput) -> None:
+        """Give up a section that was taken over for another camera, or unseen while this one was closed.
+
+        A camera with the installation's settings beats none; the next attempt follows at once.
+        """
+        logger.warning("The camera refuses a setting and goes back to the installation's: %s", refusal)
+        self._settings = self._settings._replace(**{section: getattr(self._installed, section)})
+        self._recorder.configure(self._settings.camera, self._settings.motion)
+        self._post(SettingsRefused(refusal.field, refusal.reason))
 
     def _open(self) -> None:
         camera, motion, picture = self._settings
@@ -371,15 +413,22 @@ class CameraThread(PermanentThread):
 
     def _make_judge(self) -> None:
         camera, motion, _ = self._settings
-        masks: list[Any] = [*motion.masks, *motion.privacy_masks]
-        size = None if self._description is None else self._description.luma_size
-        if size is not None:
-            self._judge = LumaMotion(
-                size[0], size[1], sensitivity=camera.sensitivity, zones=motion.zones, masks=masks
-            ).update
-        else:
-            self._judge = VectorMotion(sensitivity=camera.sensitivity).update
         self._gate = MotionGate(min_duration_s=motion.min_duration, hold_s=_GATE_HOLD_S)
+        description = self._description
+        if description is None:
+            return
+        places: Any = {"zones": motion.zones, "masks": [*motion.masks, *motion.privacy_masks]}
+        if description.luma_size is not None:
+            width, height = description.luma_size
+            self._judge = LumaMotion(width, height, sensitivity=camera.sensitivity, **places).update
+        else:
+            self._judge = VectorMotion(
+                description.width,
+                description.height,
+                sensitivity=camera.sensitivity,
+                rotation_left=description.rotation_left,
+                **places,
+            ).update
 
 
 class _Pending(NamedTuple):

@@ -28,9 +28,9 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from pinthesky.device import durable_files
 from pinthesky.device.ports import Packet
 from pinthesky.errors import InvariantBroken, Unavailable
+from pinthesky.machine import durable_files
 from pinthesky.model.identifiers import plain
 from pinthesky.model.recording import Moment, Trigger
 

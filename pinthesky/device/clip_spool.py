@@ -13,10 +13,10 @@ from typing import Callable, NamedTuple, Optional
 
 import msgspec
 
-from pinthesky.device import durable_files
 from pinthesky.device.clip_journal import ClipHeader, JournalWriter
 from pinthesky.device.spool_folder import FLAG, SpooledItem, SpoolFolder, item_stem
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
+from pinthesky.machine import durable_files
 from pinthesky.model.recording import Item
 
 _log = logging.getLogger(__name__)

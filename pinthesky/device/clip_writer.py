@@ -16,10 +16,10 @@ from itertools import chain, dropwhile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Optional, final
 
-from pinthesky.device import durable_files
 from pinthesky.device.clip_journal import ClipHeader, JournalReader, read_journal
 from pinthesky.device.ports import Packet
 from pinthesky.errors import InvariantBroken, Unavailable
+from pinthesky.machine import durable_files
 from pinthesky.model.recording import TIMESTAMPS_SUFFIX, Item, Kind
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from pinthesky.errors import PinTheSkyError
 from pinthesky.model import commands, events
 from pinthesky.model.identifiers import EventId, ThingName
 from pinthesky.model.recording import Item, Moment
+from pinthesky.model.settings import SECTIONS, DeviceSettings
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,10 @@ STILL_TIMEOUT_S = 5.0
 
 
 class CommandHandlers:
-    """Serves CommandArrived. `health` makes and sends a report; `configuration` gives the effective sections."""
+    """Serves CommandArrived. `health` makes and sends a report.
+
+    `configuration` gives the settings in force, and those that will be once the open clip has ended.
+    """
 
     def __init__(
         self,
@@ -33,7 +37,7 @@ class CommandHandlers:
         post: Callable[[object], object],
         now: Callable[[], Moment],
         health: Callable[[Asker], None],
-        configuration: Callable[[], dict[str, Any]],
+        configuration: Callable[[], tuple[DeviceSettings, DeviceSettings]],
     ) -> None:
         self._camera = camera
         self._finishing = finishing
@@ -58,13 +62,19 @@ class CommandHandlers:
         elif isinstance(command, commands.Health):
             self._health(asker)
         elif isinstance(command, commands.Configuration):
-            self._send(events.ConfigurationEnd, asker, configuration=self._configuration())
+            self._send_configuration(asker)
         else:
             self._send(events.RecordEnd, asker, error="live view comes with a later version")
 
     def _send(self, kind: Any, asker: Asker, **fields: Any) -> None:
         event = kind(thing_name=self._thing_name, capture_id=asker.capture_id, connection=asker.connection, **fields)
         self._post(EventForCloud(event))
+
+    def _send_configuration(self, asker: Asker) -> None:
+        now, later = self._configuration()
+        document = later.as_document()
+        waiting = {name: document[name] for name in SECTIONS if getattr(now, name) != getattr(later, name)}
+        self._send(events.ConfigurationEnd, asker, configuration=now.as_document(), waiting=waiting or None)
 
     def _capture_image(self, command: commands.CaptureImage, asker: Asker) -> None:
         event_id = EventId.new()

@@ -12,8 +12,8 @@ from typing import Optional, Union
 import msgspec
 from msgspec import Struct
 
-from pinthesky.device.durable_files import replace_file
-from pinthesky.device.slot_file import create_if_missing
+from pinthesky.machine.durable_files import replace_file
+from pinthesky.machine.slot_file import create_if_missing
 from pinthesky.model.commands import Command, CommandStream, Rejected
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pinthesky.aws.connections import ApiGatewayConnectionPoster
 from pinthesky.aws.log_store import CloudWatchLogStore
 from pinthesky.aws.object_store import S3ObjectStore
 from pinthesky.aws.session import DEFAULT_REGION, session_for
-from pinthesky.device import durable_files, flags
+from pinthesky.device import flags
 from pinthesky.device.allowed_destinations import AllowedDestinations
 from pinthesky.device.answer_worker import AnswerWorker
 from pinthesky.device.camera_thread import CameraThread, Duty
@@ -29,6 +29,7 @@ from pinthesky.device.clip_writer import ClipFinisher
 from pinthesky.device.command_handlers import CommandHandlers
 from pinthesky.device.destination import Destination
 from pinthesky.device.event_output import EventOutput
+from pinthesky.device.event_queue import EventQueue
 from pinthesky.device.event_reporter import Asker, EventReporter
 from pinthesky.device.event_thread import EventThread
 from pinthesky.device.finishing_worker import FinishingWorker
@@ -36,25 +37,28 @@ from pinthesky.device.inotify_thread import INotifyThread
 from pinthesky.device.intake import Intake
 from pinthesky.device.internal_events import FootageFinished, ItemStored, SpoolPressed
 from pinthesky.device.motion_activity import ActivityLog
+from pinthesky.device.older_recordings import tell_of_older_recordings
 from pinthesky.device.operating_mode import watching
 from pinthesky.device.ports import Camera, Clock
 from pinthesky.device.preset_choice import with_preset
 from pinthesky.device.self_report import Parts, SelfReport
 from pinthesky.device.settings_applier import SettingsApplier
-from pinthesky.device.shadow_reconciler import ShadowReconciler
-from pinthesky.device.slot_file import create_if_missing
+from pinthesky.device.shadow_reconciler import ShadowReconciler, says_reported
 from pinthesky.device.state_folder import StateFolder
 from pinthesky.device.status_led import StatusLed
-from pinthesky.device.stop_request import StopRequest
-from pinthesky.device.systemd import Notifier, Watchdog
-from pinthesky.device.telemetry import LogShipper, MetricLog, configure_logging
+from pinthesky.device.telemetry import LogShipper, MetricLog
 from pinthesky.device.timekeeping import SystemClock, TimeKeeper
 from pinthesky.device.uploader import Uploader
 from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
+from pinthesky.machine import durable_files
+from pinthesky.machine.log_lines import configure_logging
+from pinthesky.machine.slot_file import create_if_missing
+from pinthesky.machine.stop_request import StopRequest
+from pinthesky.machine.systemd import Notifier, Watchdog
 from pinthesky.model import events
 from pinthesky.model.identifiers import EventId
 from pinthesky.model.recording import Item, Moment
-from pinthesky.model.settings import DeviceSettings, StorageSettings
+from pinthesky.model.settings import DeviceSettings
 from pinthesky.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -130,7 +134,7 @@ class Daemon:
     # Putting together
 
     def _make_camera(self, camera: Camera) -> CameraThread:
-        settings = self._reconciler.effective
+        settings, installed = self._reconciler.effective, self._reconciler.installed
         recorder = ClipRecorder(
             create_journal=self._spool.create_journal,
             moment_at=self._time.at,
@@ -147,6 +151,7 @@ class Daemon:
             recorder,
             settings=(settings.camera, settings.motion),
             picture=settings.picture,
+            installed=(installed.camera, installed.motion, installed.picture),
             duty=Duty(now.camera_open, now.record_motion),
             monotonic=self._clock.monotonic,
             post=self._events.post,
@@ -156,7 +161,11 @@ class Daemon:
 
     def _make_reporting(self) -> None:
         options = self.options
-        self._output = EventOutput(options.event_output, clock=self._clock, thing_name=options.thing_name)
+        self._output: EventOutput | EventQueue = (
+            EventOutput(options.event_output, clock=self._clock, thing_name=options.thing_name)
+            if options.event_queue is None
+            else EventQueue(options.event_queue, clock=self._clock)
+        )
         self._answers = AnswerWorker(lambda: ApiGatewayConnectionPoster(self._session), self._route)
         self._shipper = LogShipper(
             CloudWatchLogStore(self._session),
@@ -206,7 +215,7 @@ class Daemon:
             post=self._events.post,
             now=self._time.now,
             health=self._health.send,
-            configuration=lambda: self._applier.settings.as_document(),  # noqa: PLW0108 - settings are replaced
+            configuration=self._applier.configuration,
         )
         self._inotify = INotifyThread(
             event_input=options.event_input,
@@ -238,6 +247,7 @@ class Daemon:
         queue.add_timer(self._health.due_in, lambda: self._health.send(Asker(None, None)))
         queue.add_timer(self._activity.due_in, self._report_activity)
         queue.add_periodic(_TICK_S, self._look_at_clock)
+        queue.add_periodic(_TICK_S, self._look_at_state)
         if self._watchdog.every_s is not None:
             queue.add_periodic(self._watchdog.every_s, self._watchdog.check)
 
@@ -284,7 +294,7 @@ class Daemon:
     def _prepare_files(self) -> None:
         """Make what the device client expects to find."""
         for flag, prepare in (
-            ("--event-output", self._output.prepare),
+            ("--event-output" if self.options.event_queue is None else "--event-queue", self._output.prepare),
             ("--configure-input", self._reconciler.prepare),
             ("--configure-output", lambda: create_if_missing(self.options.configure_output)),
         ):
@@ -298,8 +308,11 @@ class Daemon:
     def _start(self) -> None:
         for name in self.options.ignored:
             logger.info("%s has no effect: the spool %s holds what waits for upload", name, self.options.spool_dir)
+        tell_of_older_recordings(self.options.older_folders)
         self._applier.begin()
-        self._reconciler.report_at_start(self.options.shadow_update, reported_known=self._shadow_is_known())
+        self._reconciler.report_at_start(
+            self.options.shadow_update, reported_known=says_reported(self.options.configure_output)
+        )
         self._shipper.start()
         self._finishing.start()
         for thread in self._threads:
@@ -373,14 +386,7 @@ class Daemon:
 
     def _may_use(self, destination: Destination) -> bool:
         try:
-            self._allowed.check(
-                "storage",
-                StorageSettings(
-                    bucket_name=destination.bucket,
-                    video_prefix=destination.video_prefix,
-                    image_prefix=destination.image_prefix,
-                ),
-            )
+            self._allowed.check("storage", destination.storage)
         except InvalidInput as error:
             logger.warning("The destination of the last run is given up: %s", error)
             return False
@@ -394,20 +400,18 @@ class Daemon:
             # What was recorded without a time can be named and uploaded now.
             self._uploader.nudge()
 
+    def _look_at_state(self) -> None:
+        if self._state.look():
+            self._reconciler.save()
+            self._time.save()
+
     def _take_over(self, settings: DeviceSettings) -> None:
         configure_logging(settings.cloudwatch.log_level)
         self._health.configure(settings.health)
         self._led.configure(settings.led)
         self._shipper.configure(settings.cloudwatch)
         self._metrics.configure(settings.cloudwatch)
-        self._uploader.set_destination(
-            Destination(
-                bucket=settings.storage.bucket_name,
-                video_prefix=settings.storage.video_prefix,
-                image_prefix=settings.storage.image_prefix,
-                enabled=settings.storage.enabled,
-            )
-        )
+        self._uploader.set_destination(Destination.of(settings.storage))
 
     def _route(self, asked: Optional[str]) -> Optional[tuple[str, str]]:
         dataplane = self._applier.settings.dataplane
@@ -431,12 +435,6 @@ class Daemon:
         activity = self._activity.collect()
         if activity is not None:
             self._reporter.send(activity)
-
-    def _shadow_is_known(self) -> bool:
-        try:
-            return b'"reported"' in self.options.configure_output.read_bytes()
-        except OSError:
-            return False
 
 
 def _age_of(thread: Any) -> Callable[[], float]:

@@ -9,9 +9,10 @@ from typing import Annotated, Callable, Optional
 import msgspec
 from msgspec import Meta, Struct
 
-from pinthesky.device.durable_files import replace_file
 from pinthesky.errors import InvalidInput
+from pinthesky.machine.durable_files import replace_file
 from pinthesky.model.identifiers import BucketName, KeyPrefix
+from pinthesky.model.settings import StorageSettings
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,26 @@ class Destination(Struct, frozen=True, kw_only=True):
     video_prefix: Annotated[str, Meta(max_length=64)]
     image_prefix: Annotated[str, Meta(max_length=64)]
     enabled: bool = True
+
+    @classmethod
+    def of(cls, storage: StorageSettings) -> Destination:
+        """What section `storage` asks for."""
+        return cls(
+            bucket=storage.bucket_name,
+            video_prefix=storage.video_prefix,
+            image_prefix=storage.image_prefix,
+            enabled=storage.enabled,
+        )
+
+    @property
+    def storage(self) -> StorageSettings:
+        """The section that asks for it."""
+        return StorageSettings(
+            bucket_name=self.bucket,
+            video_prefix=self.video_prefix,
+            image_prefix=self.image_prefix,
+            enabled=self.enabled,
+        )
 
     def same_place(self, other: Optional[Destination]) -> bool:
         """Whether both mean the same bucket and prefixes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Optional
 
 from pinthesky.device.ports import Clock
-from pinthesky.device.slot_file import write_slot
+from pinthesky.machine.slot_file import write_slot
 from pinthesky.model import events
 from pinthesky.model.events import PAYLOAD_MAX
 from pinthesky.model.identifiers import ThingName
@@ -45,35 +45,17 @@ def _payload(waiting: Iterable[bytes]) -> tuple[bytes, int]:
     return (taken[0] if len(taken) == 1 else events.encode_batch(taken)), len(taken)
 
 
-class EventOutput:
-    """Paces events into the publish file. Belongs to one thread, which calls `flush` whenever `due_in` says 0."""
+class WaitingEvents:
+    """What waits to be written: the starts of motion, the latest health report, and everything else, all bounded."""
 
-    def __init__(self, path: Path, *, clock: Clock, thing_name: ThingName) -> None:
-        self._path = path
-        self._clock = clock
-        self._thing_name = thing_name
+    def __init__(self) -> None:
         self._motion: deque[bytes] = deque()
         self._others: deque[bytes] = deque()
         self._others_bytes = 0
         self._health: Optional[bytes] = None
-        self._not_before_s = self._others_not_before_s = float("-inf")
-        self._failing = False
         self._dropping = False
         self.dropped = 0
-        """Events that never reached the file, since the start."""
-
-    def prepare(self) -> None:
-        """See to it that the file holds something before the client looks for it. Raises OSError.
-
-        The client publishes what it finds at each of its starts, and fails on an empty or missing file. What an
-        earlier run left is as good as anything: receivers know its event already. Otherwise the file begins with
-        `recording_change` to false, which is true of a daemon that is starting.
-        """
-        timestamp = self._clock.wall() if self._clock.synchronised() else None
-        first = events.RecordingChange(thing_name=self._thing_name, timestamp=timestamp, recording=False)
-        if not self._path.exists() or not self._path.stat().st_size:
-            write_slot(self._path, events.encode(first))
-        self._not_before_s = self._clock.monotonic() + WRITE_INTERVAL_S
+        """Events that were never written, since the start."""
 
     def post(self, event: events.AnyEvent) -> None:
         """Queue an event. A health report takes the place of one that still waits."""
@@ -100,6 +82,46 @@ class EventOutput:
         """Events that were not written yet."""
         return len(self._motion) + len(self._others) + (self._health is not None)
 
+    def _take(self) -> None:
+        """Forget the first of what waits: it is written."""
+        if self._motion:
+            self._motion.popleft()
+        elif self._others:
+            self._others_bytes -= len(self._others.popleft())
+        else:
+            self._health = None
+
+    def _count_dropped(self) -> None:
+        self.dropped += 1
+        if not self._dropping:
+            logger.warning("More events wait than are kept; the oldest are dropped")
+        self._dropping = True
+
+
+class EventOutput(WaitingEvents):
+    """Paces events into the publish file. Belongs to one thread, which calls `flush` whenever `due_in` says 0."""
+
+    def __init__(self, path: Path, *, clock: Clock, thing_name: ThingName) -> None:
+        super().__init__()
+        self._path = path
+        self._clock = clock
+        self._thing_name = thing_name
+        self._not_before_s = self._others_not_before_s = float("-inf")
+        self._failing = False
+
+    def prepare(self) -> None:
+        """See to it that the file holds something before the client looks for it. Raises OSError.
+
+        The client publishes what it finds at each of its starts, and fails on an empty or missing file. What an
+        earlier run left is as good as anything: receivers know its event already. Otherwise the file begins with
+        `recording_change` to false, which is true of a daemon that is starting.
+        """
+        timestamp = self._clock.wall() if self._clock.synchronised() else None
+        first = events.RecordingChange(thing_name=self._thing_name, timestamp=timestamp, recording=False)
+        if not self._path.exists() or not self._path.stat().st_size:
+            write_slot(self._path, events.encode(first))
+        self._not_before_s = self._clock.monotonic() + WRITE_INTERVAL_S
+
     def due_in(self) -> Optional[float]:
         """Seconds until `flush` has something to do: 0 for now, None while nothing waits."""
         if not self.waiting:
@@ -124,12 +146,7 @@ class EventOutput:
         if self._motion:
             self._others_not_before_s = self._not_before_s + MOTION_STANDS_S - WRITE_INTERVAL_S
         for _ in range(count):
-            if self._motion:
-                self._motion.popleft()
-            elif self._others:
-                self._others_bytes -= len(self._others.popleft())
-            else:
-                self._health = None
+            self._take()
         return True
 
     def _write(self, payload: bytes) -> bool:
@@ -147,9 +164,3 @@ class EventOutput:
         self._failing = self._dropping = False
         self._not_before_s = now + WRITE_INTERVAL_S
         return True
-
-    def _count_dropped(self) -> None:
-        self.dropped += 1
-        if not self._dropping:
-            logger.warning("More events wait than are kept; the oldest are dropped")
-        self._dropping = True

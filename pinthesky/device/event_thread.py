@@ -8,8 +8,8 @@ import threading
 import time
 from typing import Any, Callable, Optional, TypeVar
 
-from pinthesky.device.permanent_thread import Crash, PermanentThread
 from pinthesky.errors import PinTheSkyError
+from pinthesky.machine.permanent_thread import Crash, PermanentThread
 
 logger = logging.getLogger(__name__)
 

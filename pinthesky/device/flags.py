@@ -76,6 +76,7 @@ class Options:
     event_output: Path
     configure_input: Path
     configure_output: Path
+    event_queue: Optional[Path]
     shadow_update: str
     spool_dir: Path
     spool_max_bytes: int
@@ -90,6 +91,8 @@ class Options:
     allow_destinations: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     """Flags that are accepted for installed units and have no effect."""
+    older_folders: list[Path] = field(default_factory=list)
+    """Where an older version may have left recordings."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -130,6 +133,11 @@ def parser() -> argparse.ArgumentParser:
         here.add_argument(
             f"--{name}", help=f"file shared with the device client (default: {name}.json in the state folder)"
         )
+    here.add_argument(
+        "--event-queue",
+        metavar="DIR",
+        help="folder shared with pits-device-client, in place of --event-output: every event is a file of its own",
+    )
     for name in ("capture-dir", "combine-dir"):
         here.add_argument(f"--{name}", help="accepted for installed units; the spool holds what waits for upload")
     cloud = made.add_argument_group("cloud")
@@ -175,6 +183,7 @@ def parse(arguments: Sequence[str], environment: Optional[Mapping[str, str]] = N
         settings=settings,
         camera=given["camera"],
         thing_name=thing,
+        event_queue=_path("--event-queue", given["event_queue"]) if given["event_queue"] else None,
         shadow_update=update,
         spool_dir=spool_dir,
         spool_max_bytes=_size("--spool-max-bytes", given["spool_max_bytes"], least=16 * 1024**2),
@@ -191,6 +200,7 @@ def parse(arguments: Sequence[str], environment: Optional[Mapping[str, str]] = N
         ),
         allow_destinations=list(given["allow_destination"]),
         ignored=[f"--{name.replace('_', '-')}" for name in ("capture_dir", "combine_dir") if given[name]],
+        older_folders=[Path(given[name]) for name in ("capture_dir", "combine_dir") if given[name]],
         **files,
     )
 

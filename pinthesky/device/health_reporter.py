@@ -14,12 +14,12 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from pinthesky.device.timekeeping import TimeKeeper
-from pinthesky.model.health import TEXT_MAX, HealthReport, UploadState
+from pinthesky.model.health import CAPABILITIES_MAX, CAPABILITY_MAX, TEXT_MAX, HealthReport, UploadState
 from pinthesky.model.settings import HealthSettings
 
 FIRST_REPORT_S = 10.0
@@ -36,6 +36,7 @@ class DaemonFacts(NamedTuple):
     spool_files: Optional[int] = None
     spool_bytes: Optional[int] = None
     camera_model: Optional[str] = None
+    camera_capabilities: Optional[Mapping[str, str]] = None
     frame_age_s: Optional[float] = None
     preroll_shortfall_s: Optional[float] = None
     upload_state: Optional[UploadState] = None
@@ -43,6 +44,7 @@ class DaemonFacts(NamedTuple):
     commands_rejected: int = 0
     events_dropped: int = 0
     items_lost: int = 0
+    pictures_lost: int = 0
 
 
 class HealthReporter:
@@ -118,6 +120,7 @@ class HealthReporter:
             spool_files=facts.spool_files,
             spool_bytes=facts.spool_bytes,
             camera_model=_short_or_none(facts.camera_model),
+            camera_capabilities=_bounded(facts.camera_capabilities),
             frame_age=_tenths(facts.frame_age_s),
             clock_synchronised=self._time_keeper.synchronised,
             battery_percent=battery.percent,
@@ -129,6 +132,7 @@ class HealthReporter:
             commands_rejected=facts.commands_rejected,
             events_dropped=facts.events_dropped,
             items_lost=facts.items_lost,
+            pictures_lost=facts.pictures_lost,
         )
 
     def _read(self, path: str) -> Optional[str]:
@@ -271,8 +275,16 @@ def _tenths(seconds: Optional[float]) -> Optional[float]:
     return round(max(0.0, seconds), 1)
 
 
-def _short(text: str) -> str:
-    return " ".join(text.replace("\0", " ").split())[:TEXT_MAX]
+def _bounded(capabilities: Optional[Mapping[str, str]]) -> Optional[dict[str, str]]:
+    if not capabilities:
+        return None
+    return {
+        _short(name, 40): _short(capabilities[name], CAPABILITY_MAX) for name in sorted(capabilities)[:CAPABILITIES_MAX]
+    }
+
+
+def _short(text: str, longest: int = TEXT_MAX) -> str:
+    return " ".join(text.replace("\0", " ").split())[:longest]
 
 
 def _short_or_none(text: Optional[str]) -> Optional[str]:

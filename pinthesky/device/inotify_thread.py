@@ -8,36 +8,28 @@ file system without inotify).
 from __future__ import annotations
 
 import logging
-import os
-import select
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
-import inotify_simple
-
 from pinthesky.device.command_tail import CommandTail
-from pinthesky.device.permanent_thread import Crash, PermanentThread
-from pinthesky.device.slot_file import create_if_missing
 from pinthesky.errors import InvalidInput
+from pinthesky.machine.folder_watch import FolderWatch
+from pinthesky.machine.permanent_thread import Crash, PermanentThread
+from pinthesky.machine.slot_file import create_if_missing
 from pinthesky.model.commands import Command, Rejected
 from pinthesky.model.shadow import DOCUMENT_MAX, parse_document
 
 logger = logging.getLogger(__name__)
 
 RECHECK_S = 5.0
-RECHECK_BLIND_S = 1.0
-"""How often the files are looked at without being told; the second, where the kernel tells nothing."""
+"""How often the files are looked at without being told."""
 RETRY_FIRST_S = 0.02
 RETRIES_MAX = 8
 """A torn shadow file is read again after 20 ms, 40 ms, … 2.56 s, then at its next change."""
 _REJECTIONS_LOGGED = 10
 _REJECTIONS_WINDOW_S = 60.0
-
-_flags = inotify_simple.flags
-_CHANGES = _flags.CLOSE_WRITE | _flags.MODIFY | _flags.CREATE | _flags.MOVED_TO
 
 
 class INotifyThread(PermanentThread):
@@ -67,7 +59,7 @@ class INotifyThread(PermanentThread):
         self._on_command = on_command
         self._on_rejected = on_rejected
         self._on_shadow = on_shadow
-        self._watch = FolderWatch({event_input, configure_output}, recheck_s)
+        self._watch = FolderWatch({event_input, configure_output}, recheck_s, while_written=True)
         self._event_input = event_input
         self._configure_output = configure_output
         self._unreadable: set[Path] = set()
@@ -171,93 +163,6 @@ class ShadowFile:
             self._failures += 1
         elif content.strip():
             logger.warning("%s cannot be used: %s", self._path, error)
-
-
-class FolderWatch:
-    """Tells which of some files were changed, by inotify on their folders; wakeable from any thread.
-
-    `wait` belongs to one thread. Everything the kernel is asked for is asked for again at every recheck, so folders
-    that appear later or are replaced are found.
-    """
-
-    def __init__(self, files: set[Path], recheck_s: float) -> None:
-        self._files = files
-        self._recheck_s = recheck_s
-        self._recheck_at = 0.0
-        self._inotify: Optional[inotify_simple.INotify] = None
-        self._folders: dict[int, Path] = {}
-        self._is_blind = False
-        self._lock = threading.Lock()
-        self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._is_closed = False
-
-    def wake(self) -> None:
-        """Make `wait` return at once, now or the next time."""
-        with self._lock:
-            if not self._is_closed:
-                os.write(self._wake_in, b"!")
-
-    def wait(self, timeout_s: Optional[float]) -> set[Path]:
-        """Wait, `timeout_s` at most, and return the files that were changed as far as the kernel tells."""
-        now = time.monotonic()
-        if now >= self._recheck_at:
-            self._look_again(now)
-            return set()
-        waits_s = self._recheck_at - now
-        if timeout_s is not None:
-            waits_s = min(waits_s, timeout_s)
-        poller = select.poll()
-        poller.register(self._wake_out, select.POLLIN)
-        if self._inotify is not None:
-            poller.register(self._inotify.fileno(), select.POLLIN)
-        ready = poller.poll(waits_s * 1000 + 1)
-        if any(descriptor == self._wake_out for descriptor, _ in ready):
-            os.read(self._wake_out, 4096)
-        return self._changed() if ready else set()
-
-    def close(self) -> None:
-        """Give everything back; `wake` does nothing from now on."""
-        with self._lock:
-            if not self._is_closed:
-                os.close(self._wake_in)
-                os.close(self._wake_out)
-            self._is_closed = True
-        if self._inotify is not None:
-            self._inotify.close()
-        self._inotify = None
-
-    def _changed(self) -> set[Path]:
-        if self._inotify is None:
-            return set()
-        changed: set[Path] = set()
-        for event in self._inotify.read(timeout=0):
-            if event.mask & _flags.Q_OVERFLOW:
-                return set(self._files)
-            folder = self._folders.get(event.wd)
-            if folder is not None and folder / event.name in self._files:
-                changed.add(folder / event.name)
-        return changed
-
-    def _look_again(self, now: float) -> None:
-        refusals = [refusal for refusal in map(self._watch, {file.parent for file in self._files}) if refusal]
-        if bool(refusals) != self._is_blind:
-            self._is_blind = bool(refusals)
-            if refusals:
-                logger.warning("The kernel tells no changes of files (%s); looking every second", refusals[0])
-            else:
-                logger.info("The kernel tells changes of files again")
-        self._recheck_at = now + (min(self._recheck_s, RECHECK_BLIND_S) if self._is_blind else self._recheck_s)
-
-    def _watch(self, folder: Path) -> Optional[str]:
-        """Ask for a folder's changes; the reason when they cannot be had."""
-        try:
-            if self._inotify is None:
-                self._inotify = inotify_simple.INotify()
-            # Asking again for a folder that is watched already changes nothing and gives the same number.
-            self._folders[self._inotify.add_watch(folder, _CHANGES)] = folder
-        except OSError as error:
-            return f"{folder}: {error.strerror}"
-        return None
 
 
 class _RejectionLog:

@@ -124,6 +124,15 @@ class ClipLost:
 
 
 @dataclass(frozen=True)
+class SettingsRefused:
+    """The camera, as it was opened, refuses settings that were in force; it runs with the installation's."""
+
+    field: str
+    """As `section.field`, or the section."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class SpoolPressed:
     """Items were forced out of the spool before they were stored."""
 

@@ -1,11 +1,11 @@
-"""From luma frames or motion vectors to a motion score, and from scores to "motion began" and "motion ended"."""
+"""From luma frames to a motion score, and from scores to "motion began" and "motion ended"."""
 
 from __future__ import annotations
 
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pinthesky.device.light_model import BoolGrid, FloatGrid
 
-__all__ = ["GateChange", "LumaMotion", "MotionGate", "MotionScore", "Polygon", "VectorMotion"]
+__all__ = ["GateChange", "LumaMotion", "MotionGate", "MotionScore", "Polygon", "checked_sensitivity"]
 
 MIN_SENSITIVITY, DEFAULT_SENSITIVITY, MAX_SENSITIVITY = 1, 10, 1000
 
@@ -35,7 +35,8 @@ class MotionScore:
     """Blocks (8x8 pixels, or macroblocks) that took part in the judgement of this frame."""
 
 
-def _checked_sensitivity(sensitivity: int) -> int:
+def checked_sensitivity(sensitivity: int) -> int:
+    """The number, within its bounds. Raises InvalidInput."""
     if not MIN_SENSITIVITY <= sensitivity <= MAX_SENSITIVITY:
         raise InvalidInput("sensitivity", f"must be {MIN_SENSITIVITY}..{MAX_SENSITIVITY}, not {sensitivity!r}")
     return sensitivity
@@ -127,7 +128,7 @@ class LumaMotion:
         """
         if width < 16 or height < 16:
             raise InvalidInput("size", f"must be at least 16x16, not {width}x{height}")
-        self._need = _checked_sensitivity(sensitivity) / DEFAULT_SENSITIVITY
+        self._need = checked_sensitivity(sensitivity) / DEFAULT_SENSITIVITY
         self._grid = BlockGrid(width, height)
         rows, columns = shape = self._grid.rows, self._grid.columns
         self._watched = self._grid.watched(zones, masks)
@@ -331,40 +332,6 @@ class LumaMotion:
         np.divide(1.0, self._threshold, out=self._per_threshold)
         np.multiply(self._threshold, np.float32(0.5), out=self._stirs)
         self._light.refresh(own)
-
-
-class VectorMotion:
-    """The classic rule on an encoder's motion vectors: motion when more than ``sensitivity`` macroblocks move fast.
-
-    Fast means a vector longer than 60, in the encoder's units, as in picamera's documented motion detection recipe.
-    """
-
-    FAST = 60
-
-    def __init__(self, *, sensitivity: int = DEFAULT_SENSITIVITY) -> None:
-        self._sensitivity = _checked_sensitivity(sensitivity)
-
-    def update(
-        self,
-        vectors: NDArray[Any],
-        timestamp_s: float,  # noqa: ARG002 - one call for both judges
-    ) -> MotionScore:
-        """Judge one frame of vectors: a structured array (rows, columns) with signed ``x`` and ``y``, or the last axis.
-
-        The score is the number of fast macroblocks over the least number that is reported.
-        """
-        if vectors.dtype.names is not None and {"x", "y"} <= set(vectors.dtype.names):
-            x, y = vectors["x"], vectors["y"]
-        elif vectors.dtype.names is None and vectors.ndim == 3 and vectors.shape[2] == 2:
-            x, y = vectors[..., 0], vectors[..., 1]
-        else:
-            raise InvalidInput(
-                "vectors",
-                f"must have fields x and y or be (rows, columns, 2), not {vectors.dtype} {tuple(vectors.shape)}",
-            )
-        across, down = x.astype(np.int32), y.astype(np.int32)
-        fast = int(np.count_nonzero(across * across + down * down > self.FAST * self.FAST))
-        return MotionScore(fast > self._sensitivity, fast / (self._sensitivity + 1), fast)
 
 
 class GateChange(enum.Enum):

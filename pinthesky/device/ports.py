@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Protocol, TypeVar, Union
 
+from pinthesky.errors import Unavailable
 from pinthesky.model.settings import PictureSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class LumaFrame(NamedTuple):
 
 
 class MotionVectors(NamedTuple):
-    """Motion vectors of one picture as the encoder gives them: structured (rows, columns) of int8 x, y, uint16 sad."""
+    """Motion vectors of one picture as the encoder gives them: structured (rows, columns) of int8 x, y, uint16 sad.
+
+    One for each macroblock of the picture before `rotation_left`; a column more, as the Pi's firmware has, is ignored.
+    """
 
     vectors: NDArray[Any]
     timestamp_us: int
@@ -70,6 +74,12 @@ class CameraLost(NamedTuple):
     reason: str
 
 
+class SubstreamLost(NamedTuple):
+    """The second stream gives no more packets until it is started again; `reason` is for people."""
+
+    reason: str
+
+
 class FootageEnded(NamedTuple):
     """A file that was being played has come to its end."""
 
@@ -77,6 +87,8 @@ class FootageEnded(NamedTuple):
 Frame = Union[Packet, LumaFrame, MotionVectors, Labels, CameraLost, FootageEnded]
 Sink = Callable[[Frame], None]
 """What an adapter hands its frames to, from any thread. Never blocks, never raises."""
+SubstreamSink = Callable[[Union[Packet, SubstreamLost]], None]
+"""The same for a camera's second stream."""
 
 
 class CameraDescription(NamedTuple):
@@ -94,6 +106,11 @@ class CameraDescription(NamedTuple):
     can_mask: bool
     """Whether privacy masks are burned into the encoded picture."""
     extra: Mapping[str, str] = {}
+    """What else the camera has and can, by name, as the health report tells it."""
+    substream_size: Optional[tuple[int, int]] = None
+    """(width, height) of the second stream, before `rotation_left`; None where the camera has none."""
+    first_packet_s: Optional[float] = None
+    """Seconds after its start within which it gives its first packet, where that may be longer than usual."""
 
 
 class Camera(Protocol):
@@ -127,6 +144,24 @@ class Camera(Protocol):
     def request_keyframe(self) -> bool:
         """Ask for a keyframe soon. False where the encoder cannot; keyframes then come by the GOP alone."""
         ...
+
+    def start_substream(self, sink: SubstreamSink, *, bitrate: int) -> None:  # noqa: ARG002 - for those that have one
+        """Have a second, smaller stream, of at most `bitrate` bits per second, beside the recording, which goes on.
+
+        Its packets are those of the same pictures, with their timestamps and privacy masks; the first is a keyframe.
+        One that runs is replaced. Whatever ends it but `stop_substream` (its encoder failed, the camera was lost or
+        closed) is told once as SubstreamLost, and costs the recording nothing. Raises Unavailable where the camera is
+        not started, and where it has no second stream, as its `substream_size` says.
+        """
+        raise Unavailable("this camera has no second stream")
+
+    def request_substream_keyframe(self) -> bool:
+        """Ask for a keyframe in the second stream. False where there is none, or its encoder cannot."""
+        return False
+
+    def stop_substream(self) -> None:
+        """End the second stream; nothing of it comes after this. Does nothing where there is none."""
+        return
 
     def close(self, timeout_s: float) -> bool:
         """Stop and give the camera back. False when it hangs: only a new process will help then. Never raises."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pinthesky.device.camera_thread import CameraThread
     from pinthesky.device.clip_spool import ClipSpool
-    from pinthesky.device.event_output import EventOutput
+    from pinthesky.device.event_output import WaitingEvents
     from pinthesky.device.event_reporter import Asker, EventReporter
     from pinthesky.device.timekeeping import TimeKeeper
     from pinthesky.device.uploader import Uploader, UploadStatus
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     camera: CameraThread
     spool: ClipSpool
     uploader: Uploader
-    output: EventOutput
+    output: WaitingEvents
     reporter: EventReporter
 
 
@@ -78,6 +78,7 @@ class SelfReport:
             spool_files=files,
             spool_bytes=size,
             camera_model=None if description is None else description.model,
+            camera_capabilities=None if description is None else description.extra,
             frame_age_s=camera.frame_age_s,
             preroll_shortfall_s=camera.recorder.pre_roll_shortfall_s,
             upload_state=_upload_state(uploads),
@@ -85,6 +86,7 @@ class SelfReport:
             commands_rejected=self._commands_rejected(),
             events_dropped=output.dropped,
             items_lost=spool.dropped_files,
+            pictures_lost=camera.recorder.lost_packets,
         )
 
 

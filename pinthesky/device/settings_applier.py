@@ -13,9 +13,15 @@ from typing import Callable, Optional
 
 from pinthesky.device.camera_thread import CameraThread, Duty
 from pinthesky.device.event_thread import EventThread
-from pinthesky.device.internal_events import DutyTaken, EventForCloud, SettingsConcluded, ShadowArrived
+from pinthesky.device.internal_events import (
+    DutyTaken,
+    EventForCloud,
+    SettingsConcluded,
+    SettingsRefused,
+    ShadowArrived,
+)
 from pinthesky.device.operating_mode import Watching, watching
-from pinthesky.device.shadow_reconciler import SettingsChange, ShadowReconciler
+from pinthesky.device.shadow_reconciler import Conclusion, SettingsChange, ShadowReconciler
 from pinthesky.errors import InvalidInput, PinTheSkyError
 from pinthesky.model.events import SettingsApplied
 from pinthesky.model.identifiers import ThingName
@@ -58,6 +64,14 @@ class SettingsApplier:
         self._look_at_s = 0.0
         self._newest: Optional[SettingsChange] = None
 
+    def configuration(self) -> tuple[DeviceSettings, DeviceSettings]:
+        """The settings in force now, and those that will be when the camera has taken over what waits for its clip."""
+        now = self.settings
+        if self._newest is not None:
+            for section in self._newest.changed & _CAMERA_SECTIONS:
+                now = now.with_section(section, getattr(self._reconciler.effective, section))
+        return now, self.settings
+
     @property
     def duty(self) -> Duty:
         """What the camera is there for by the settings in force."""
@@ -72,6 +86,7 @@ class SettingsApplier:
         """Take documents from the queue, and look at the clock."""
         queue.subscribe(ShadowArrived, self._shadow_arrived)
         queue.subscribe(SettingsConcluded, self._camera_concluded)
+        queue.subscribe(SettingsRefused, self._camera_refused)
         queue.add_timer(lambda: self._look_at_s - self._monotonic(), self.look)
 
     def begin(self) -> None:
@@ -148,11 +163,24 @@ class SettingsApplier:
 
     def _conclude(self, change: SettingsChange, failed: Mapping[str, str]) -> None:
         outcome = self._reconciler.conclude(change, failed)
-        if failed:
-            settings = self._reconciler.effective
+        self._newest = None
+        settings = self._reconciler.effective
+        if settings != self.settings:
             self._bring(settings)
+        if failed:
             # It went back to what it ran with before, which may be of a change whose place this one took.
             self._camera.reconfigure(settings.camera, settings.motion, settings.picture)
+        self._tell(outcome)
+
+    def _camera_refused(self, refused: SettingsRefused) -> None:
+        outcome = self._reconciler.refuse(refused.field, refused.reason)
+        if outcome is not None:
+            # The camera runs with these already; what else a change has brought meanwhile stays.
+            section = _section_of(refused.field)
+            self._bring(self.settings.with_section(section, getattr(self._reconciler.effective, section)))
+            self._tell(outcome)
+
+    def _tell(self, outcome: Conclusion) -> None:
         self._post(
             EventForCloud(
                 SettingsApplied(

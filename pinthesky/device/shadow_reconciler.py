@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from pinthesky.device.allowed_destinations import AllowedDestinations
-from pinthesky.device.durable_files import replace_file
-from pinthesky.device.slot_file import create_if_missing, write_slot
 from pinthesky.errors import InvalidInput
+from pinthesky.machine.durable_files import replace_file
+from pinthesky.machine.slot_file import create_if_missing, write_slot
 from pinthesky.model.identifiers import plain
 from pinthesky.model.settings import SECTIONS, CloudConnection, DeviceSettings, parse_section
 from pinthesky.model.shadow import DESIRED_MAX, STATE_MAX, ShadowDocument, canonical, fingerprint, parse_document
@@ -90,7 +90,8 @@ class ShadowReconciler:
         report_path: Path,
         cloud_connection: CloudConnection,
     ) -> None:
-        self._installed = installed
+        self.installed = installed
+        """The settings of flags, environment and preset."""
         self._allowed = allowed
         self._state_path = state_path
         self._report_path = report_path
@@ -149,18 +150,37 @@ class ShadowReconciler:
         self._state = _State(change.fingerprint, overrides, applied, rejected)
         self._handled = change.fingerprint
         self._open = None
-        self._save()
+        self.save()
         for field, reason in rejected.items():
             logger.warning("Settings not taken over: %s %s", field, reason)
         self.report()
         return Conclusion(change.fingerprint, applied, rejected)
+
+    def refuse(self, field: str, reason: str) -> Optional[Conclusion]:
+        """Give up an accepted section, since the camera refuses `field` (`section.field`) of it, and report that.
+
+        The section is the installation's then, until other settings are desired or the daemon starts anew. None when no
+        such section is in force: another change has come between.
+        """
+        section = field.partition(".")[0]
+        state = self._state
+        if section not in state.overrides:
+            return None
+        overrides = {name: fields for name, fields in state.overrides.items() if name != section}
+        applied = [name for name in state.applied if name != section]
+        rejected = {**state.rejected, field: reason}
+        self._state = msgspec.structs.replace(state, overrides=overrides, applied=applied, rejected=rejected)
+        self.effective = self._overlaid(overrides)
+        self.save()
+        self.report()
+        return Conclusion(state.fingerprint or "", applied, rejected)
 
     def abandon(self) -> None:
         """Forget the change that is being applied, at an orderly end: not that change has ended the process."""
         if self._open is not None:
             self._open = None
             self._state = msgspec.structs.replace(self._state, attempted=None, attempts=0)
-            self._save()
+            self.save()
 
     def prepare(self) -> None:
         """Make the report file if it is missing, as the device client demands. Raises OSError."""
@@ -202,6 +222,13 @@ class ShadowReconciler:
                 break
         return encoded
 
+    def save(self) -> None:
+        """Store what survives a restart. The disk may refuse, which is logged."""
+        try:
+            replace_file(self._state_path, msgspec.json.encode(self._state))
+        except OSError as error:
+            logger.warning("Cannot store the settings in %s: %s", self._state_path, error.strerror)
+
     @staticmethod
     def _differing(one: DeviceSettings, other: DeviceSettings) -> frozenset[str]:
         return frozenset(name for name in SECTIONS if getattr(one, name) != getattr(other, name))
@@ -228,7 +255,7 @@ class ShadowReconciler:
 
     def _refusal(self, name: str, fields: object) -> Optional[InvalidInput]:
         """What is wrong with a section from outside; None if it is valid and leads nowhere that is not allowed."""
-        base: Any = getattr(self._installed, name, None)
+        base: Any = getattr(self.installed, name, None)
         try:
             self._allowed.check(name, parse_section(name, fields, base))
         except InvalidInput as error:
@@ -236,15 +263,15 @@ class ShadowReconciler:
         return None
 
     def _overlaid(self, overrides: Mapping[str, Mapping[str, Any]]) -> DeviceSettings:
-        settings = self._installed
+        settings = self.installed
         for name, fields in overrides.items():
-            settings = settings.with_section(name, parse_section(name, fields, getattr(self._installed, name)))
+            settings = settings.with_section(name, parse_section(name, fields, getattr(self.installed, name)))
         return settings
 
     def _note_attempt(self, mark: str) -> None:
         attempts = self._state.attempts + 1 if mark == self._state.attempted else 1
         self._state = msgspec.structs.replace(self._state, attempted=mark, attempts=attempts)
-        self._save()
+        self.save()
 
     def _cloud_connection_fields(self) -> list[tuple[str, Optional[str]]]:
         # With nulls, which remove from the shadow what a client has echoed there.
@@ -265,11 +292,13 @@ class ShadowReconciler:
         overrides = {name: fields for name, fields in state.overrides.items() if refused[name] is None}
         return msgspec.structs.replace(state, overrides=overrides)
 
-    def _save(self) -> None:
-        try:
-            replace_file(self._state_path, msgspec.json.encode(self._state))
-        except OSError as error:
-            logger.warning("Cannot store the settings in %s: %s", self._state_path, error.strerror)
+
+def says_reported(document: Path) -> bool:
+    """Whether the file with the shadow's document tells of anything reported."""
+    try:
+        return b'"reported"' in document.read_bytes()
+    except OSError:
+        return False
 
 
 def _rejections(refused: Mapping[str, InvalidInput]) -> dict[str, str]:

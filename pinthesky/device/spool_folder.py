@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from pinthesky.device import durable_files
 from pinthesky.errors import InvalidInput, InvariantBroken
+from pinthesky.machine import durable_files
 from pinthesky.model.recording import CONTENT_TYPES, Item
 
 _log = logging.getLogger(__name__)

@@ -25,8 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from pinthesky.device.durable_files import replace_file
 from pinthesky.device.internal_events import CameraFaulted, CameraOpened, DutyTaken, RecordingChanged
+from pinthesky.device.pi_model import pi_model
+from pinthesky.machine.durable_files import replace_file
 from pinthesky.model.settings import LED_PATTERNS, LedPattern, LedSettings
 
 if TYPE_CHECKING:
@@ -57,14 +58,18 @@ _LIGHTS: dict[LedPattern, _Light] = {
 
 
 class StatusLed:
-    """Runs in the event thread. An LED that is not there, or may not be written, is said once and left alone.
+    """Runs in the event thread. On a Raspberry Pi, an LED that is not there or may not be written is said once.
 
     `memory` is a small file that holds the LED's own trigger as long as another is set: `kill -9` and power cuts do not
     make us forget it.
     """
 
-    def __init__(self, memory: Path, *, settings: LedSettings, leds: Sequence[Path] = LEDS) -> None:
+    def __init__(
+        self, memory: Path, *, settings: LedSettings, leds: Sequence[Path] = LEDS, board: Optional[str] = None
+    ) -> None:
+        """`board` takes the place of this machine's name."""
         self._memory = memory
+        self._is_expected = (board or pi_model() or "").startswith("Raspberry Pi")
         self._settings = settings
         self._leds = leds
         self._led: Optional[Path] = None
@@ -113,7 +118,9 @@ class StatusLed:
             self._light(self._led or self._take(), wanted)
         except OSError as error:
             self._given_up = True
-            logger.info("The LED shows nothing: %s", error.strerror)
+            logger.log(
+                logging.INFO if self._is_expected else logging.DEBUG, "The LED shows nothing: %s", error.strerror
+            )
 
     def _take(self) -> Path:
         led = next((led for led in self._leds if (led / "trigger").exists()), None)

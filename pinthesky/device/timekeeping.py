@@ -23,8 +23,8 @@ from typing import Annotated, NamedTuple, Optional
 import msgspec
 from msgspec import Meta, Struct
 
-from pinthesky.device.durable_files import replace_file
 from pinthesky.device.ports import Clock
+from pinthesky.machine.durable_files import replace_file
 from pinthesky.model.recording import Moment
 
 logger = logging.getLogger(__name__)

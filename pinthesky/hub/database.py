@@ -12,10 +12,12 @@ from pinthesky.errors import Conflict, InvariantBroken, Unavailable
 
 BUSY_TIMEOUT_S = 10.0
 """How long a transaction waits for another writer."""
+IDLE_MAX = 8
+"""Connections that are kept for the next transactions."""
 
 
 class Database:
-    """One file, a connection for each thread that asks.
+    """One file, and a connection for each transaction that is open. May be used from any thread.
 
     What a transaction has committed survives `kill -9` and a power cut: WAL with `synchronous=FULL`.
     """
@@ -23,10 +25,15 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open `path`, or make it with mode 600. Raises Unavailable, InvariantBroken."""
         self._path = path
-        self._local = threading.local()
+        self._inside = threading.local()
         self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
-        path.touch(mode=0o600)
+        self._idle: list[sqlite3.Connection] = []
+        self._watching: sqlite3.Connection | None = None
+        self._closed = False
+        try:
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise Unavailable(f"{path}: {error.strerror}") from error
         with self.transaction() as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS schemas (part TEXT PRIMARY KEY, version INTEGER) STRICT")
 
@@ -51,8 +58,7 @@ class Database:
 
         Raises Unavailable (locked too long, disk full), Conflict (a constraint), InvariantBroken (a damaged file).
         """
-        connection = self._connection()
-        with _errors(self._path):
+        with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -64,42 +70,64 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Read one state of everything: what others commit meanwhile is not seen. Raises as `transaction`."""
-        connection = self._connection()
-        with _errors(self._path):
+        with self._connection() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def changes(self) -> int:
-        """A number that differs whenever another connection, also one of another process, has committed."""
-        with _errors(self._path):
-            return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
+        """A number that differs whenever anybody, also another process, has committed. Raises as `transaction`."""
+        with self._lock, _errors(self._path):
+            # SQLite counts what other connections than the asking one have done, so this one does nothing else.
+            if self._watching is None:
+                self._watching = self._open()
+            return int(self._watching.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
-        """Close the connections of all threads. Nobody may be using them any more."""
+        """Close all connections; nothing can be read or written any more."""
         with self._lock:
-            for connection in self._open:
+            self._closed = True
+            for connection in (*self._idle, *([] if self._watching is None else [self._watching])):
                 connection.close()
-            self._open.clear()
-            self._local = threading.local()
+            self._idle.clear()
+            self._watching = None
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            return connection
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one transaction of this thread."""
+        if getattr(self._inside, "is_open", False):
+            raise InvariantBroken("a transaction was begun within another one")
         with _errors(self._path):
-            connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                connection = self._open()
+            self._inside.is_open = True
+            try:
+                yield connection
+            finally:
+                self._inside.is_open = False
+                with self._lock:
+                    if self._closed or len(self._idle) >= IDLE_MAX:
+                        connection.close()
+                    else:
+                        self._idle.append(connection)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise Unavailable(f"{self._path}: is closed")
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-        with self._lock:
-            self._open.append(connection)
-        self._local.connection = connection
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
 

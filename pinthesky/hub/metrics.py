@@ -72,7 +72,7 @@ class Metrics:
 
     def counted(self, app: ASGIApp, port: str) -> ASGIApp:
         """The application, its HTTP requests counted under the name of its port."""
-        return _Counted(app, port, self._requests, self._seconds)
+        return _Counted(app, port=port, requests=self._requests, seconds=self._seconds)
 
     async def _healthz(self, _: Request) -> Response:
         troubles = await run_in_threadpool(self.troubles)
@@ -107,7 +107,7 @@ class _Figures(Collector):
 
 
 class _Counted:
-    def __init__(self, app: ASGIApp, port: str, requests: Counter, seconds: Histogram) -> None:
+    def __init__(self, app: ASGIApp, *, port: str, requests: Counter, seconds: Histogram) -> None:
         self._app = app
         self._port = port
         self._requests = requests

@@ -79,7 +79,7 @@ class SqliteTable:
         with self._database.transaction() as connection:
             for change in changes:
                 key = change.record.key if isinstance(change, Put) else change.key
-                version = _check(connection, key, change.condition, now)
+                version = _check(connection, key, condition=change.condition, now=now)
                 if isinstance(change, Put):
                     _put(connection, change.record, version + 1)
                 elif isinstance(change, Delete):
@@ -153,7 +153,7 @@ class SqliteTable:
         return Page(records, Position(records[-1].key, records[-1].index))
 
 
-def _check(connection: sqlite3.Connection, key: Key, condition: Condition | int, now: int) -> int:
+def _check(connection: sqlite3.Connection, key: Key, *, condition: Condition | int, now: int) -> int:
     """The version of what stands at `key`, 0 for nothing. Raises Conflict where the condition does not hold."""
     row = connection.execute(
         "SELECT version, expires_at FROM records WHERE partition = ? AND sort = ?", (key.partition, key.sort)

@@ -12,8 +12,10 @@ import uuid
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+
+from pinthesky.hub.pages import page
 
 _STEPS = {
     "iPhone and iPad": (
@@ -41,25 +43,12 @@ _STEPS = {
     ),
 }
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Trust this hub · Pi In The Sky</title><style>
-:root {{ color-scheme: light dark; --line: #8884; --accent: #2f6fb0; }}
-body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 44rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }}
-h1 {{ font-size: 1.5rem; line-height: 1.25; }} a {{ color: var(--accent); }}
-code {{ font: 0.9em ui-monospace, monospace; overflow-wrap: anywhere; }}
-.print {{ border: 1px solid var(--line); border-radius: 0.6rem; padding: 0.8rem 1rem; }}
-details {{ border-bottom: 1px solid var(--line); padding: 0.7rem 0; }} summary {{ cursor: pointer; font-weight: 600; }}
-ol {{ padding-left: 1.3rem; }}
-</style></head><body>
-<h1>Let this device trust your hub</h1>
-<p>Your hub has a certificate authority of its own, so that nobody else has to vouch for your home. This device does
-not know it yet; that is why the browser warns. Install it once, and the warning is gone for good.</p>
-<div class="print"><strong>Compare before you install.</strong> The hub prints this fingerprint when it starts:<br>
+_BODY = """<p>Your hub has a certificate authority of its own, so that nobody else has to vouch for your home. This
+device does not know it yet; that is why the browser warns. Install it once, and the warning is gone for good.</p>
+<div class="box"><strong>Compare before you install.</strong> The hub prints this fingerprint when it starts:<br>
 <code>{fingerprint}</code></div>
 {platforms}
 <p>On the hub's own machine <code>http://localhost</code> works without any of this.</p>
-</body></html>
 """
 
 
@@ -80,7 +69,7 @@ class TrustPage:
             f"<details><summary>{name}</summary><ol><li>{'</li><li>'.join(steps)}</li></ol></details>"
             for name, steps in _STEPS.items()
         )
-        self._page = _PAGE.format(fingerprint=self._fingerprint, platforms=platforms)
+        self._body = _BODY.format(fingerprint=self._fingerprint, platforms=platforms)
 
     def routes(self) -> list[BaseRoute]:
         """`/trust` and the files that it offers."""
@@ -91,8 +80,7 @@ class TrustPage:
         ]
 
     async def _show(self, _: Request) -> Response:
-        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
-        return HTMLResponse(self._page, headers={"Content-Security-Policy": policy})
+        return page("Let this device trust your hub", self._body)
 
     async def _certificate(self, _: Request) -> Response:
         return _download(self._der, "application/x-x509-ca-cert", "pits-hub.crt")

@@ -66,7 +66,9 @@ class WebServer:
         host, port = self._socket_address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._listener = socket.create_server((host, port), family=family, backlog=512)
+            self._listener = socket.create_server(
+                (host, port), family=family, backlog=512, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6()
+            )
         except OSError as error:
             raise Unavailable(f"cannot listen on {host} port {port}: {error.strerror}") from error
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name=f"web-{self.port}")
@@ -103,6 +105,14 @@ class _HttpProtocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app = _with_certificate(self.app, transport)
+
+    def shutdown(self) -> None:
+        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
+        is_idle = cycle is None or cycle.response_complete
+        super().shutdown()
+        if is_idle and self.transport.get_write_buffer_size() == 0:
+            # A client that keeps its connection for later reads nothing, so it never answers the farewell of TLS.
+            self.transport.abort()
 
 
 class _SocketProtocol(WebSocketsSansIOProtocol):

@@ -17,7 +17,8 @@ class Mqtt(Protocol):
         """Publish at least once. Resolves when the broker has acknowledged.
 
         Fails with Unavailable where the message was given up: the connection was lost before the acknowledgement, or
-        too much is waiting already. Fails with InvalidInput where the broker refuses it for good.
+        too much is waiting already. Fails with NotAuthorized where the broker's policy is against it, and with
+        InvalidInput where the broker refuses it for good.
         """
         ...
 

@@ -81,6 +81,8 @@ class ConfigurationEnd(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     """Effective settings, section by section."""
 
     configuration: dict[str, Any]
+    waiting: Optional[dict[str, Any]] = None
+    """Sections as they will be once the open clip has ended; they were accepted, and the camera may still refuse."""
 
 
 class RecordEnd(Event, frozen=True, kw_only=True, omit_defaults=True, tag="record_end"):

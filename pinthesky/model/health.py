@@ -10,6 +10,13 @@ from msgspec import Meta, Struct
 TEXT_MAX = 120
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Count = Annotated[int, Meta(ge=0)]
+CAPABILITIES_MAX = 12
+CAPABILITY_MAX = 800
+"""Letters; a list of all controls that a sensor has is the longest."""
+Capabilities = Annotated[
+    dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=CAPABILITY_MAX)]],
+    Meta(max_length=CAPABILITIES_MAX),
+]
 UploadState = Literal["ok", "waiting", "failing", "refused", "off"]
 
 
@@ -56,6 +63,8 @@ class HealthReport(Struct, frozen=True, kw_only=True):
     spool_files: Optional[Count] = None
     spool_bytes: Optional[Count] = None
     camera_model: Optional[Text] = None
+    camera_capabilities: Optional[Capabilities] = None
+    """What the open camera says of itself, by name."""
     frame_age: Optional[Annotated[float, Meta(ge=0)]] = None
     """Seconds since the camera's last frame."""
     clock_synchronised: Optional[bool] = None
@@ -73,6 +82,8 @@ class HealthReport(Struct, frozen=True, kw_only=True):
     events_dropped: Optional[Count] = None
     items_lost: Optional[Count] = None
     """Clips and stills that were forced out before they were stored, or could not be saved."""
+    pictures_lost: Optional[Count] = None
+    """Pictures of open clips that the disk refused, since the daemon began."""
 
     def as_document(self) -> dict[str, Any]:
         """Return the fields as they travel, without the optional ones that are None."""

@@ -16,9 +16,6 @@ Board = Literal["zero", "zero2", "3", "4", "5"]
 Sensor = Literal["ov5647", "imx219", "imx477", "imx708", "imx500"]
 _Shape = Literal["4:3", "16:9"]
 
-GOP_S = 2
-"""Seconds between two keyframes: a clip begins at most so much before its pre-roll. Keyframes take many times the bits
-of other pictures, and one more comes whenever it is asked for, so there is no use in more of them."""
 ROTATION: Literal[0] = 0
 """For new installations. How a camera hangs cannot be seen, so `--camera auto` leaves the rotation alone."""
 
@@ -41,6 +38,8 @@ class SensorFacts(NamedTuple):
     itself libcamera may take a smaller mode, which shows the middle only."""
     fastest: int
     """Frames per second in that mode."""
+    bit_depth: int
+    """Bits of a pixel in that mode."""
 
 
 class Preset(NamedTuple):
@@ -51,7 +50,6 @@ class Preset(NamedTuple):
     encoding_bitrate: int
     encoding_profile: Literal["baseline", "constrained", "main", "high"]
     encoding_level: str
-    gop_s: int
     sensor_mode: Optional[tuple[int, int]]
     """(width, height) of the sensor's mode to scale from; None for a sensor that is not known."""
 
@@ -97,11 +95,11 @@ BOARDS: dict[Board, BoardFacts] = {
     ),
 }
 SENSORS: dict[Sensor, SensorFacts] = {
-    "ov5647": SensorFacts("Camera Module 1", "4:3", (1296, 972), 43),
-    "imx219": SensorFacts("Camera Module 2", "4:3", (1640, 1232), 41),
-    "imx477": SensorFacts("High Quality Camera", "4:3", (2028, 1520), 40),
-    "imx708": SensorFacts("Camera Module 3", "16:9", (2304, 1296), 56),
-    "imx500": SensorFacts("AI Camera", "4:3", (2028, 1520), 30),
+    "ov5647": SensorFacts("Camera Module 1", "4:3", (1296, 972), 43, 10),
+    "imx219": SensorFacts("Camera Module 2", "4:3", (1640, 1232), 41, 10),
+    "imx477": SensorFacts("High Quality Camera", "4:3", (2028, 1520), 40, 12),
+    "imx708": SensorFacts("Camera Module 3", "16:9", (2304, 1296), 56, 10),
+    "imx500": SensorFacts("AI Camera", "4:3", (2028, 1520), 30, 10),
 }
 
 # resolution, frames per second, bits per second, level
@@ -138,7 +136,6 @@ def preset_for(pi_model: str, sensor: str) -> Optional[Preset]:
         encoding_bitrate=bitrate,
         encoding_profile="high",
         encoding_level=level,
-        gop_s=GOP_S,
         sensor_mode=None if known is None else SENSORS[known].full_view,
     )
 

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pinthesky.errors import NotAuthorized, NotFound
 from pinthesky.model.identifiers import ThingName
-
-
-class Role(enum.Enum):
-    """What a person is in a home."""
-
-    OWNER = "owner"
-    MEMBER = "member"
-    VIEWER = "viewer"
+from pinthesky.model.people import Person, Role
 
 
 class Permission(enum.Enum):
@@ -39,19 +31,6 @@ _ALLOWED = {
 
 GroupsOf = Callable[[ThingName], frozenset[str]]
 """Names of the groups that a camera is in."""
-
-
-@dataclass(frozen=True)
-class Person:
-    """Who has signed in."""
-
-    id: str
-    """The identity provider's subject."""
-    email: str
-    role: Role | None
-    """None: known to the provider, invited by nobody."""
-    groups: frozenset[str] | None = None
-    """Groups whose cameras a viewer is limited to; None: every camera."""
 
 
 class Access:

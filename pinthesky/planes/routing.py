@@ -157,24 +157,24 @@ class Routes:
 
     def get(self, path: str, permission: Permission | None, summary: str) -> Callable[[Handler], Handler]:
         """Declare a GET."""
-        return self._declare("GET", path, permission, summary, 200)
+        return self._declare("GET", path, permission, summary=summary, status=200)
 
     def post(
         self, path: str, permission: Permission | None, summary: str, *, status: int = 200
     ) -> Callable[[Handler], Handler]:
         """Declare a POST."""
-        return self._declare("POST", path, permission, summary, status)
+        return self._declare("POST", path, permission, summary=summary, status=status)
 
     def put(self, path: str, permission: Permission | None, summary: str) -> Callable[[Handler], Handler]:
         """Declare a PUT."""
-        return self._declare("PUT", path, permission, summary, 200)
+        return self._declare("PUT", path, permission, summary=summary, status=200)
 
     def delete(self, path: str, permission: Permission | None, summary: str) -> Callable[[Handler], Handler]:
         """Declare a DELETE, which answers 204."""
-        return self._declare("DELETE", path, permission, summary, 204)
+        return self._declare("DELETE", path, permission, summary=summary, status=204)
 
     def _declare(
-        self, method: str, path: str, permission: Permission | None, summary: str, status: int
+        self, method: str, path: str, permission: Permission | None, *, summary: str, status: int
     ) -> Callable[[Handler], Handler]:
         def declared(function: Handler) -> Handler:
             self._routes.append(Route(method, path, permission, summary, self._area, status, function))

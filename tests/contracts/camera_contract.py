@@ -19,7 +19,16 @@ import pytest
 
 from pinthesky.device.cameras import annex_b
 from pinthesky.device.cameras.geometry import luma_size, turned, turned_size
-from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, Frame, LumaFrame, Packet
+from pinthesky.device.ports import (
+    Camera,
+    CameraDescription,
+    CameraLost,
+    FootageEnded,
+    Frame,
+    LumaFrame,
+    Packet,
+    SubstreamLost,
+)
 from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.settings import CameraSettings
 from tests.support.picture_numbers import numbers_in_packets, read_number
@@ -28,6 +37,8 @@ WIDTH, HEIGHT = 640, 480
 FRAMERATE = 20
 PATIENCE_S = 10.0
 CLOSE_S = 5.0
+BITRATE = 200_000
+Caught = Frame | SubstreamLost
 ROTATIONS: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
 
 
@@ -41,10 +52,10 @@ class Catcher:
     """A sink that keeps what it gets and lets a test wait for it."""
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.frames: list[Caught] = []
         self._changed = threading.Condition()
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: Caught) -> None:
         """Take a frame, from any thread."""
         with self._changed:
             self.frames.append(frame)
@@ -129,6 +140,20 @@ def decoded_still(jpeg: bytes) -> np.ndarray:
         return next(container.decode(video=0)).to_ndarray(format="gray")
 
 
+def decoded_grey(packet: Packet) -> np.ndarray:
+    """The grey picture of a keyframe."""
+    import av
+
+    decoder = av.CodecContext.create("h264", "r")
+    return [*decoder.decode(av.Packet(packet.data)), *decoder.decode(None)][0].to_ndarray(format="gray")
+
+
+def decoded_size(packet: Packet) -> tuple[int, int]:
+    """(width, height) of a keyframe."""
+    height, width = decoded_grey(packet).shape
+    return width, height
+
+
 class CameraContract:
     """For every adapter."""
 
@@ -187,7 +212,7 @@ class CameraContract:
 
     def test_a_luma_frame_stays_as_it_is_while_three_more_come(self, rig: Rig):
         class Comparing(Catcher):
-            def __call__(self, frame: Frame) -> None:
+            def __call__(self, frame: Caught) -> None:
                 if isinstance(frame, LumaFrame):
                     copies.append(frame.luma.copy())
                 super().__call__(frame)
@@ -254,6 +279,18 @@ class CameraContract:
         with pytest.raises(Unavailable):
             rig.camera.still(0.05)
 
+    def test_a_second_stream_is_described_or_refused(self, rig: Rig):
+        with pytest.raises(Unavailable):
+            rig.camera.start_substream(Catcher(), bitrate=BITRATE)
+        with running(rig.camera) as run:
+            rig.camera.stop_substream()
+            assert not rig.camera.request_substream_keyframe()
+            if run.description.substream_size is None:
+                with pytest.raises(Unavailable, match="no second stream"):
+                    rig.camera.start_substream(Catcher(), bitrate=BITRATE)
+            else:
+                rig.camera.start_substream(Catcher(), bitrate=BITRATE)
+
     def test_a_step_out_of_order_is_refused(self, rig: Rig):
         with pytest.raises(InvariantBroken):
             rig.camera.start(Catcher())
@@ -266,7 +303,7 @@ class CameraContract:
 
     def test_a_sink_that_raises_costs_the_camera_but_not_in_silence(self, rig: Rig):
         class Breaking(Catcher):
-            def __call__(self, frame: Frame) -> None:
+            def __call__(self, frame: Caught) -> None:
                 if len(self.frames) == 3 and not isinstance(frame, CameraLost):
                     raise ZeroDivisionError
                 super().__call__(frame)
@@ -305,8 +342,6 @@ class MaskingContract:
     make_rig: Callable
 
     def test_privacy_masks_are_black_in_packets_stills_and_luma(self):
-        import av
-
         left_half = [(0, 0), (500, 0), (500, 800), (0, 800)]
         caught = Catcher()
         with self.make_rig() as rig:
@@ -316,9 +351,7 @@ class MaskingContract:
             still = decoded_still(rig.camera.still(5.0))
             assert rig.camera.close(CLOSE_S)
         assert description.can_mask
-        decoder = av.CodecContext.create("h264", "r")
-        picture = [*decoder.decode(av.Packet(caught.packets[0].data)), *decoder.decode(None)][0]
-        encoded = turned(picture.to_ndarray(format="gray"), 90)
+        encoded = turned(decoded_grey(caught.packets[0]), 90)
         for grey in (encoded, still, caught.lumas[-1].luma):
             height, width = grey.shape
             hidden = grey[: int(height * 0.79), : int(width * 0.49)]

@@ -21,6 +21,7 @@ from tests.contracts.camera_contract import (
     StallContract,
     TurningContract,
 )
+from tests.contracts.substream_contract import SubstreamContract
 from tests.support.mjpeg_server import MjpegServer
 from tests.support.rtsp_server import RtspServer
 
@@ -57,7 +58,7 @@ def jpegs() -> list[bytes]:
     return scene_jpegs(FRAMERATE * 2)
 
 
-class TestSynthetic(CameraContract, TurningContract, MaskingContract):
+class TestSynthetic(CameraContract, TurningContract, MaskingContract, SubstreamContract):
     @contextmanager
     def make_rig(self) -> Iterator[Rig]:
         from pinthesky.device.cameras.synthetic import SyntheticCamera

@@ -1,23 +1,29 @@
-"""What every ObjectStore does, held on the one in memory and on S3."""
+"""What every ObjectStore does, held on the one in memory, on S3, and on the hub over TLS with real credentials."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 import pytest
 
+from pinthesky.aws.credentials import CredentialsEndpoint
 from pinthesky.aws.object_store import S3ObjectStore
 from pinthesky.aws.session import AwsSession
 from pinthesky.device.fakes import FakeObjectStore
 from pinthesky.device.ports import ObjectStore, PutOutcome
 from pinthesky.device.timekeeping import SystemClock
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, Unavailable
+from pinthesky.hub.ports import REGION, ROLE_ALIAS
+from pinthesky.model.identifiers import ThingName
 from tests.support.aws_fixtures import moto_client
 from tests.support.aws_servers import FaultyS3, S3Fault
+from tests.support.hub_objects import BUCKET, ObjectsHub, running
 
 KEY = "motion_videos/garden/1800000000-00000000000000000000000000000001.motion.mp4"
+LATEST = "capture_images/garden/thumbnail_latest.jpg"
 
 
 class Stage(NamedTuple):
@@ -31,8 +37,44 @@ class Stage(NamedTuple):
     cut_off: Callable[[], object]
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture
+def hub_stage(tmp_path: Path) -> Iterator[Stage]:
+    """The daemon's own adapters, unchanged, against the hub: its credentials endpoint and its objects."""
+    with running(ObjectsHub(tmp_path / "hub")) as hub:
+        pair = hub.add_camera("garden")
+        thing, clock = ThingName("garden"), SystemClock()
+        ca = hub.authority.cert
+        credentials = CredentialsEndpoint(
+            endpoint=hub.endpoint,
+            role_alias=ROLE_ALIAS,
+            thing_name=thing,
+            cert=pair.cert,
+            key=pair.key,
+            ca=ca,
+            clock=clock,
+        )
+        session = AwsSession(clock=clock, region=REGION, credentials=credentials, s3_endpoint=hub.url, ca_bundle=ca)
+
+        def content(key: str) -> bytes | None:
+            if not hub.folder.has(key):
+                return None
+            with hub.folder.open(key)[1] as file:
+                return file.read()
+
+        yield Stage(
+            S3ObjectStore(session, clock),
+            BUCKET,
+            content,
+            lambda: hub.registry.remove(thing),
+            lambda: hub.faulty.faults.extend(["lose", "refuse"]),
+            hub.server.stop,
+        )
+
+
+@pytest.fixture(params=["memory", "s3", "hub"])
 def stage(request: pytest.FixtureRequest) -> Stage:
+    if request.param == "hub":
+        return request.getfixturevalue("hub_stage")
     if request.param == "memory":
         fake = FakeObjectStore("clips")
         return Stage(
@@ -103,10 +145,10 @@ def test_what_is_stored_is_never_replaced(stage: Stage, clip: Path):
 
 
 def test_what_may_be_replaced_is(stage: Stage, clip: Path):
-    put(stage, clip, overwrite=True)
+    put(stage, clip, key=LATEST, overwrite=True)
     clip.write_bytes(b"another")
-    assert put(stage, clip, overwrite=True) is PutOutcome.STORED
-    assert stage.content(KEY) == b"another"
+    assert put(stage, clip, key=LATEST, overwrite=True) is PutOutcome.STORED
+    assert stage.content(LATEST) == b"another"
 
 
 def test_a_file_that_is_not_what_its_checksum_says_is_refused(stage: Stage, clip: Path):

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from pinthesky.device.ports import Frame, MotionVectors
+from pinthesky.device.ports import MotionVectors
 from tests.contracts.camera_contract import (
     CLOSE_S,
     CameraContract,
     Catcher,
+    Caught,
     LossContract,
     Rig,
     StallContract,
@@ -71,7 +72,7 @@ class TestPicamera(CameraContract, StallContract, LossContract):
 
     def test_a_luma_frame_stays_as_it_is_while_three_more_come(self, rig: Rig):
         class Comparing(Catcher):
-            def __call__(self, frame: Frame) -> None:
+            def __call__(self, frame: Caught) -> None:
                 if isinstance(frame, MotionVectors):
                     copies.append(frame.vectors.copy())
                 super().__call__(frame)

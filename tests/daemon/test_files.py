@@ -33,6 +33,8 @@ def test_every_command_is_answered(quiet: DaemonProcess, client_of: ClientOf) ->
         client.command("record", capture_id="r1", session={"start": True})
         health = eventually(lambda: answers(client, "health_end", capture_id="h1"), "health")[0]
         assert health["camera_model"] == "synthetic"
+        assert health["camera_capabilities"] == {"encoder": "libx264", "forced_keyframes": "yes"}
+        assert health["pictures_lost"] == 0
         assert health["recording_status"] in (False, True)
         configuration = eventually(lambda: answers(client, "configuration_end", capture_id="c1"), "configuration")[0]
         assert configuration["configuration"]["camera"]["framerate"] == 10
@@ -66,7 +68,9 @@ def test_commands_appended_without_a_separator_are_all_served(quiet: DaemonProce
 
 
 def test_motion_reaches_the_client_before_everything_else(tmp_path: Path, client_of: ClientOf) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:3,quiet:6&loop=0", *SCENE, "--post-roll", "1")
+    daemon = DaemonProcess(
+        tmp_path, "synthetic:?script=quiet:3,walk:3,quiet:6&loop=0&speed=3", *SCENE, "--post-roll", "1"
+    )
     with running(daemon):
         daemon.wait_log("Watching synthetic")
         client = client_of(daemon)

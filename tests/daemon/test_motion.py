@@ -32,7 +32,7 @@ def numbered(daemon: DaemonProcess, index: int = 0) -> list[tuple[int, int]]:
 
 def test_motion_becomes_one_clip_with_every_picture_from_the_pre_roll_to_the_post_roll(tmp_path: Path) -> None:
     daemon = DaemonProcess(
-        tmp_path, "synthetic:?script=quiet:6,walk:4,quiet:9&loop=0", *SCENE, "--buffer", "3", "--post-roll", "3"
+        tmp_path, "synthetic:?script=quiet:6,walk:4,quiet:9&loop=0&speed=4", *SCENE, "--buffer", "3", "--post-roll", "3"
     )
     with running(daemon):
         assert daemon.wait(60) == 0
@@ -47,7 +47,7 @@ def test_motion_becomes_one_clip_with_every_picture_from_the_pre_roll_to_the_pos
 
 def test_timestamps_in_the_clip_are_those_of_the_camera(tmp_path: Path) -> None:
     daemon = DaemonProcess(
-        tmp_path, "synthetic:?script=quiet:5,walk:3,quiet:5&loop=0", *SCENE, "--buffer", "2", "--post-roll", "1"
+        tmp_path, "synthetic:?script=quiet:5,walk:3,quiet:5&loop=0&speed=4", *SCENE, "--buffer", "2", "--post-roll", "1"
     )
     with running(daemon):
         assert daemon.wait(60) == 0
@@ -59,7 +59,7 @@ def test_timestamps_in_the_clip_are_those_of_the_camera(tmp_path: Path) -> None:
 
 def test_a_long_event_is_cut_into_parts_without_a_gap(tmp_path: Path) -> None:
     daemon = DaemonProcess(
-        tmp_path, "synthetic:?script=quiet:4,walk:26,quiet:4&loop=0&speed=2", *SCENE, "--buffer", "1"
+        tmp_path, "synthetic:?script=quiet:4,walk:26,quiet:4&loop=0&speed=5", *SCENE, "--buffer", "1"
     )
     daemon.configure_output.write_text(json.dumps({"state": {"desired": {"motion": {"max_duration": 10}}}}))
     with running(daemon):
@@ -76,7 +76,7 @@ def test_a_long_event_is_cut_into_parts_without_a_gap(tmp_path: Path) -> None:
 def test_two_events_share_no_picture(tmp_path: Path) -> None:
     daemon = DaemonProcess(
         tmp_path,
-        "synthetic:?script=quiet:5,walk:2,quiet:5,walk:2,quiet:5&loop=0",
+        "synthetic:?script=quiet:5,walk:2,quiet:5,walk:2,quiet:5&loop=0&speed=4",
         *SCENE,
         "--buffer",
         "10",
@@ -91,7 +91,7 @@ def test_two_events_share_no_picture(tmp_path: Path) -> None:
 
 
 def test_sigterm_closes_the_open_clip(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:60", *SCENE)
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:60&speed=3", *SCENE)
     with running(daemon):
         daemon.wait_log("Motion began")
         assert daemon.stop() == 0
@@ -102,7 +102,9 @@ def test_sigterm_closes_the_open_clip(tmp_path: Path) -> None:
 
 
 def test_a_thumbnail_stands_beside_the_clip_under_the_same_moment(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:2,quiet:3&loop=0", *SCENE, "--post-roll", "1")
+    daemon = DaemonProcess(
+        tmp_path, "synthetic:?script=quiet:3,walk:2,quiet:3&loop=0&speed=4", *SCENE, "--post-roll", "1"
+    )
     with running(daemon):
         assert daemon.wait(60) == 0
     kinds = {item["kind"]: item for item in daemon.sidecars()}

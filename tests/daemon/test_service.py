@@ -51,7 +51,7 @@ def test_a_stalled_camera_is_reported_reopened_and_reported_back(tmp_path: Path)
 
 
 def test_a_lost_camera_closes_the_clip_and_is_opened_again(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:3,lose,quiet:600", *SCENE)
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:3,lose,quiet:600&speed=3", *SCENE)
     with running(daemon):
         daemon.wait_log("Clip of event .* is on the disk")
         daemon.wait_log("Watching synthetic", count=2)
@@ -75,7 +75,9 @@ def test_two_signals_are_as_good_as_one(quiet: DaemonProcess) -> None:
 
 
 def test_nothing_is_left_in_the_folders_but_what_was_recorded(tmp_path: Path) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3,walk:1,quiet:3&loop=0", *SCENE, "--post-roll", "1")
+    daemon = DaemonProcess(
+        tmp_path, "synthetic:?script=quiet:3,walk:1,quiet:3&loop=0&speed=4", *SCENE, "--post-roll", "1"
+    )
     with running(daemon):
         assert daemon.wait(60) == 0
     assert list((daemon.spool / "tmp").iterdir()) == []
@@ -105,3 +107,15 @@ def test_a_command_file_that_was_read_is_not_read_again_after_a_restart(quiet: D
         quiet.wait_log("Command configuration")
         assert not any(re.search("Command capture_image", line) for line in quiet.log)
         assert quiet.stop() == 0
+
+
+def test_recordings_that_an_older_version_left_are_told_and_left_alone(tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    older.mkdir()
+    (older / "1690000000.motion.h264").write_bytes(b"not stored yet")
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:600", *SCENE, "--combine-dir", str(older))
+    with running(daemon):
+        daemon.wait_log("older holds 1 recordings of an older version: docs/reference/uploads.md")
+        daemon.wait_ready()
+        assert daemon.stop() == 0
+    assert [path.read_bytes() for path in older.iterdir()] == [b"not stored yet"]

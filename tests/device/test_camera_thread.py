@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -24,11 +25,13 @@ from pinthesky.device.internal_events import (
     FootageFinished,
     MotionStarted,
     RecordingChanged,
+    SettingsRefused,
 )
 from pinthesky.errors import InvalidInput, Unavailable
 from pinthesky.model.settings import CameraSettings, MotionSettings, PictureSettings
 from tests.support.camera_stage import CAMERA, MOTION
 from tests.support.camera_stage import CameraStage as Stage
+from tests.support.stepped_camera import SteppedCamera
 
 # Opening and healing
 
@@ -53,6 +56,22 @@ def test_motion_becomes_a_clip():
     assert len(stage.disk.parts) == 1
     assert True in stage.motion_told
     assert len(stage.stills) == 1
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_vectors_that_move_in_a_mask_become_no_clip_and_outside_of_it_they_do(rotation):
+    upper_half = [(0, 0), (1000, 0), (1000, 500), (0, 500)]
+    stage = Stage(camera=msgspec.structs.replace(CAMERA, rotation=rotation), motion=MotionSettings(masks=[upper_half]))
+    rows, columns = np.indices((30, 40))
+    # where a player that turns the encoded picture will show its upper half
+    masked = {0: rows < 15, 90: columns < 20, 180: rows >= 15, 270: columns >= 20}[rotation]
+    for moving, clips in ((masked, 0), (~masked, 1)):
+        for _ in range(20):
+            stage.clock.advance(0.05)
+            stage.camera.picture()
+            stage.camera.motion(moving)
+            stage.step(2)
+        assert len(stage.of(MotionStarted)) == clips
 
 
 def test_a_moving_picture_in_luma_becomes_a_clip():
@@ -116,6 +135,55 @@ def test_a_camera_just_opened_has_longer_for_its_first_keyframe():
     assert stage.camera.is_open
     stage.wait(FIRST_PACKET_S)
     assert [event.reason for event in stage.of(CameraFaulted)] == ["no picture for 12 s"]
+
+
+@pytest.fixture
+def slow_to_start(monkeypatch):
+    """Cameras say that their first packet may take five minutes."""
+    opened = SteppedCamera.open
+    monkeypatch.setattr(
+        SteppedCamera, "open", lambda *given, **named: opened(*given, **named)._replace(first_packet_s=300.0)
+    )
+
+
+@pytest.mark.usefixtures("slow_to_start")
+def test_a_camera_that_says_it_starts_slowly_is_given_its_time_and_the_watchdog_waits_too():
+    stage = Stage()
+    stage.wait(299)
+    assert stage.camera.is_open
+    assert stage.thread.frame_age_s is None
+    stage.wait(2)
+    assert [event.reason for event in stage.of(CameraFaulted)] == ["no picture for 300 s"]
+
+
+@pytest.mark.usefixtures("slow_to_start")
+def test_once_it_gives_pictures_a_slow_camera_is_watched_as_any_other():
+    stage = Stage()
+    stage.run(1)
+    stage.clock.advance(2)
+    assert stage.thread.frame_age_s == pytest.approx(2)
+    stage.wait(STALL_S)
+    assert len(stage.of(CameraFaulted)) == 1
+
+
+def test_the_second_stream_is_switched_by_the_thread_that_owns_the_camera(monkeypatch):
+    switched: list[object] = []
+    stage = Stage()
+    monkeypatch.setattr(stage.camera, "start_substream", lambda sink, *, bitrate: switched.append((sink, bitrate)))
+    monkeypatch.setattr(stage.camera, "stop_substream", lambda: switched.append("off"))
+    began, ended = stage.thread.start_substream(print, bitrate=300_000), stage.thread.stop_substream()
+    assert switched == []
+    stage.step(2)
+    assert switched == [(print, 300_000), "off"]
+    assert began.result(0) is ended.result(0) is None
+
+
+def test_there_is_no_second_stream_of_a_closed_camera():
+    stage = Stage(duty=Duty(camera_open=False))
+    asked = stage.thread.start_substream(print, bitrate=300_000)
+    stage.step()
+    with pytest.raises(Unavailable, match="closed"):
+        asked.result(0)
 
 
 def test_a_lost_camera_closes_the_open_clip_at_once():
@@ -196,14 +264,49 @@ def test_settings_that_can_never_work_at_the_start_are_told_as_what_is_wrong():
     assert isinstance(raised.value.__cause__, InvalidInput)
 
 
-def test_a_picture_that_does_not_fit_the_camera_at_the_start_is_left_to_it(caplog: pytest.LogCaptureFixture):
-    stage = Stage(open_it=False, picture=PictureSettings(focus_mode="continuous"))
+def test_stored_settings_that_the_camera_refuses_at_the_start_go_back_to_the_installation_s(
+    caplog: pytest.LogCaptureFixture,
+):
+    stored = PictureSettings(focus_mode="continuous")
+    stage = Stage(
+        open_it=False,
+        camera=CameraSettings(resolution="4096x3072"),
+        picture=stored,
+        installed=(CAMERA, MOTION, PictureSettings()),
+    )
+    stage.camera.refusals.append(InvalidInput("camera.resolution", "at most 1920x1080"))
     stage.camera.refusals.append(InvalidInput("picture.focus_mode", "this camera has no focus to set"))
-    stage.step(2)
-    assert [opening.picture for opening in stage.camera.openings] == [PictureSettings()]
-    assert "Section picture does not fit this camera" in caplog.text
+    stage.step(3)
+    assert [(opening.settings, opening.picture) for opening in stage.camera.openings] == [(CAMERA, PictureSettings())]
+    assert stage.of(SettingsRefused) == [
+        SettingsRefused("camera.resolution", "at most 1920x1080"),
+        SettingsRefused("picture.focus_mode", "this camera has no focus to set"),
+    ]
+    assert "goes back to the installation's: camera.resolution: at most 1920x1080" in caplog.text
     stage.run(0.5)
     assert stage.of(CameraFaulted) == []
+
+
+def test_a_setting_of_the_installation_that_the_camera_refuses_at_the_start_is_told_as_what_is_wrong():
+    stage = Stage(open_it=False, motion=MotionSettings(post_roll=9), installed=(CAMERA, MOTION, PictureSettings()))
+    stage.camera.standing_refusal = InvalidInput("camera.resolution", "at most 1920x1080")
+    with pytest.raises(CameraGaveUp, match=r"camera\.resolution: at most 1920x1080"):
+        stage.step()
+    assert stage.of(SettingsRefused) == []
+
+
+def test_without_the_privacy_masks_that_were_stored_nothing_is_recorded():
+    masks = [[(0, 0), (500, 0), (0, 500)]]
+    stage = Stage(
+        open_it=False, motion=MotionSettings(privacy_masks=masks), installed=(CAMERA, MOTION, PictureSettings())
+    )
+    stage.camera.refusals.append(InvalidInput("motion.privacy_masks", "this camera cannot black out anything"))
+    stage.step()
+    assert [event.reason for event in stage.of(CameraFaulted)] == [
+        "motion.privacy_masks: this camera cannot black out anything"
+    ]
+    stage.wait(1)
+    assert [opening.privacy_masks for opening in stage.camera.openings] == [masks], "another camera may be there now"
 
 
 def test_the_camera_is_opened_with_the_picture_and_again_when_it_changes():
@@ -398,17 +501,30 @@ def test_settings_for_a_closed_camera_are_taken_over_and_used_when_it_opens():
     assert [opening.settings.framerate for opening in stage.camera.openings] == [10]
 
 
-def test_settings_refused_only_when_the_camera_opens_again_are_a_fault_that_other_settings_mend():
+def test_settings_refused_only_when_the_camera_opens_again_go_back_to_the_installation_s():
     stage = Stage()
     stage.run(1)
     stage.thread.take_up(Duty(camera_open=False))
     stage.step()
-    stage.reconfigure(CameraSettings(resolution="4096x3072"))
-    stage.camera.refusals.append(InvalidInput("resolution", "too large"))
+    assert stage.reconfigure(CameraSettings(resolution="4096x3072")).done()
+    stage.camera.refusals.append(InvalidInput("camera.resolution", "too large"))
     stage.thread.take_up(Duty())
     stage.step(2)
-    assert [event.reason for event in stage.of(CameraFaulted)] == ["resolution: too large"]
-    stage.reconfigure(CAMERA)
+    assert stage.of(SettingsRefused) == [SettingsRefused("camera.resolution", "too large")]
+    assert stage.camera.openings[-1].settings == CAMERA
+    stage.run(0.2)
+    assert stage.thread.fault is None
+
+
+def test_a_camera_that_refuses_what_it_took_before_is_a_fault_until_it_takes_it():
+    stage = Stage()
+    stage.run(1)
+    stage.camera.refusals.append(InvalidInput("camera.resolution", "not with this sensor"))
+    stage.camera.lose()
+    stage.step(2)
+    stage.wait(1)
+    assert stage.thread.fault == "camera.resolution: not with this sensor"
+    stage.wait(3)
     stage.run(0.2)
     assert stage.thread.fault is None
 

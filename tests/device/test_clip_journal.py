@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinthesky.device import clip_journal, durable_files
+from pinthesky.device import clip_journal
 from pinthesky.device.clip_journal import ClipHeader, JournalWriter, read_journal
 from pinthesky.device.ports import Packet
 from pinthesky.errors import InvariantBroken, Unavailable
+from pinthesky.machine import durable_files
 from tests.support.packets import clip_header, plain_packets
 
 PACKETS = plain_packets(12, gop=4)

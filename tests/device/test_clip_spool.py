@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from pinthesky.device import clip_spool, durable_files
+from pinthesky.device import clip_spool
 from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.clip_writer import ClipFinisher
 from pinthesky.device.spool_folder import SpooledItem
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
+from pinthesky.machine import durable_files
 from pinthesky.model.recording import Item, Kind, Moment
 from tests.support.packets import clip_header, plain_numbers, plain_packets
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from pinthesky.device import clip_writer, durable_files
+from pinthesky.device import clip_writer
 from pinthesky.device.clip_journal import ClipHeader
 from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.clip_writer import ClipFinisher, write_h264, write_mp4
 from pinthesky.device.packet_ring import PacketRing
 from pinthesky.device.ports import Packet
 from pinthesky.errors import InvariantBroken, NotFound, Unavailable
+from pinthesky.machine import durable_files
 from pinthesky.model.recording import Item
 from tests.support.packets import (
     clip_header,

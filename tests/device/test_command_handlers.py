@@ -18,6 +18,7 @@ from pinthesky.model import events
 from pinthesky.model.commands import parse_command
 from pinthesky.model.identifiers import EventId, ThingName
 from pinthesky.model.recording import Item, Moment
+from pinthesky.model.settings import CameraSettings, DeviceSettings, HealthSettings
 
 CONNECTION: dict[str, Optional[str]] = {
     "id": "abc=",
@@ -60,6 +61,7 @@ class Stage:
         self.camera, self.finishing = Camera(), Finishing()
         self.posted: list[Any] = []
         self.health_for: list[Asker] = []
+        self.settings = self.settings_later = DeviceSettings()
         self.queue = EventThread(lambda *_: None)
         camera: Any = self.camera
         finishing: Any = self.finishing
@@ -70,7 +72,7 @@ class Stage:
             post=self.posted.append,
             now=lambda: Moment(boot_id="boot", monotonic_s=3.0, wall_s=1e9),
             health=self.health_for.append,
-            configuration=lambda: {"camera": {"framerate": 20}},
+            configuration=lambda: (self.settings, self.settings_later),
         ).subscribe(self.queue)
 
     def command(self, name: str, **context: Any) -> None:
@@ -149,7 +151,19 @@ def test_the_configuration_is_sent_back(stage: Stage):
     stage.command("configuration", connection=CONNECTION)
     [event] = stage.sent
     assert isinstance(event, events.ConfigurationEnd)
-    assert (event.configuration, event.connection) == ({"camera": {"framerate": 20}}, CONNECTION)
+    assert (event.configuration, event.connection) == (stage.settings.as_document(), CONNECTION)
+    assert event.waiting is None
+
+
+def test_settings_that_wait_for_the_open_clip_are_told_apart_from_those_in_force(stage: Stage):
+    stage.settings_later = DeviceSettings(camera=CameraSettings(framerate=5), health=HealthSettings(interval=60))
+    stage.settings = DeviceSettings(health=HealthSettings(interval=60))
+    stage.command("configuration")
+    (event,) = stage.sent
+    assert isinstance(event, events.ConfigurationEnd)
+    assert event.configuration["camera"]["framerate"] == 20
+    assert event.waiting is not None
+    assert {name: fields["framerate"] for name, fields in event.waiting.items()} == {"camera": 5}
 
 
 def test_live_view_is_answered_as_not_there_yet(stage: Stage):

@@ -17,7 +17,7 @@ from pinthesky.device.event_output import EventOutput
 from pinthesky.device.fakes import FakeClock
 from pinthesky.device.inotify_thread import INotifyThread
 from pinthesky.device.shadow_reconciler import ShadowReconciler
-from pinthesky.device.slot_file import create_if_missing, write_slot
+from pinthesky.machine.slot_file import create_if_missing, write_slot
 from pinthesky.model import events
 from pinthesky.model.commands import CaptureImage, Configuration, Health
 from pinthesky.model.identifiers import ThingName

@@ -143,6 +143,7 @@ def test_the_command_line_of_an_installed_unit_is_taken():
         credentials_endpoint="e.example",
     )
     assert found.ignored == ["--capture-dir", "--combine-dir"]
+    assert found.older_folders == [Path("/cap"), Path("/com")]
     assert found.region == "us-east-2"
 
 

@@ -16,7 +16,7 @@ from pinthesky.device import health_reporter
 from pinthesky.device.fakes import FakeClock
 from pinthesky.device.health_reporter import FIRST_REPORT_S, DaemonFacts, HealthReporter, own_address
 from pinthesky.device.timekeeping import TimeKeeper
-from pinthesky.model.health import TEXT_MAX, HealthReport
+from pinthesky.model.health import CAPABILITIES_MAX, CAPABILITY_MAX, TEXT_MAX, HealthReport
 from pinthesky.model.settings import HealthSettings
 
 ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
@@ -168,6 +168,7 @@ def test_the_daemon_s_own_facts_are_in_it(bench):
         commands_rejected=1,
         events_dropped=2,
         items_lost=4,
+        pictures_lost=7,
     )
     document = bench.report().as_document()
     expected = {
@@ -184,8 +185,28 @@ def test_the_daemon_s_own_facts_are_in_it(bench):
         "commands_rejected": 1,
         "events_dropped": 2,
         "items_lost": 4,
+        "pictures_lost": 7,
     }
     assert {name: document[name] for name in expected} == expected
+
+
+def test_what_the_camera_says_of_itself_is_told_within_bounds(bench):
+    bench.facts = DaemonFacts(camera_capabilities={"controls": "ExposureTime  " * 200, "encoder": "hardware\n"})
+    told = bench.report().camera_capabilities
+    assert told is not None
+    assert told["encoder"] == "hardware"
+    assert len(told["controls"]) == CAPABILITY_MAX
+    bench.facts = DaemonFacts(camera_capabilities={f"{number:03}" * 20: "yes" for number in range(50)})
+    told = bench.report().camera_capabilities
+    assert told is not None
+    assert len(told) == CAPABILITIES_MAX
+    assert max(map(len, told)) == 40
+    msgspec.json.decode(msgspec.json.encode(bench.report()), type=HealthReport)
+
+
+def test_a_camera_that_says_nothing_of_itself_has_no_capabilities(bench):
+    bench.facts = DaemonFacts(camera_capabilities={})
+    assert "camera_capabilities" not in bench.report().as_document()
 
 
 @pytest.mark.parametrize("age", [float("inf"), float("nan"), None])

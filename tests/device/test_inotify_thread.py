@@ -15,7 +15,7 @@ import pytest
 
 from pinthesky.device import inotify_thread
 from pinthesky.device.fakes import FakeClock
-from pinthesky.device.inotify_thread import RETRIES_MAX, FolderWatch, INotifyThread, ShadowFile
+from pinthesky.device.inotify_thread import RETRIES_MAX, INotifyThread, ShadowFile
 from pinthesky.model.commands import Configuration, Health, Rejected
 from pinthesky.model.shadow import DOCUMENT_MAX
 
@@ -341,44 +341,3 @@ def test_a_file_too_large_is_not_read_whole(shadow, caplog):
         assert file.read(forced=False) is None
         clock.advance(10)
     assert "cannot be used" not in caplog.text or "longer than" in caplog.text
-
-
-# -- the watch alone
-
-
-def test_an_overflowing_queue_counts_as_a_change_of_everything(tmp_path, monkeypatch):
-    files = {tmp_path / "a", tmp_path / "b"}
-    watch = FolderWatch(files, 60.0)
-    watch.wait(0.0)
-    overflow = inotify_simple.Event(-1, inotify_simple.flags.Q_OVERFLOW, 0, "")
-    (tmp_path / "unrelated").touch()
-    monkeypatch.setattr(watch._inotify, "read", lambda timeout: [overflow])
-    assert watch.wait(1.0) == files
-    watch.close()
-    watch.close()
-
-
-def test_other_files_of_the_folder_are_no_change(tmp_path):
-    watch = FolderWatch({tmp_path / "a"}, 60.0)
-    watch.wait(0.0)
-    (tmp_path / "other").touch()
-    assert watch.wait(1.0) == set()
-    (tmp_path / "a").touch()
-    assert watch.wait(1.0) == {tmp_path / "a"}
-    watch.close()
-
-
-def test_a_folder_that_was_replaced_is_watched_after_the_next_look(tmp_path):
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    watch = FolderWatch({folder / "a"}, 0.02)
-    watch.wait(0.0)
-    folder.rename(tmp_path / "gone")
-    folder.mkdir()
-    deadline = time.monotonic() + PATIENCE_S
-    seen: set[Path] = set()
-    while not seen and time.monotonic() < deadline:
-        (folder / "a").write_bytes(b"x")
-        seen = watch.wait(0.05)
-    assert seen == {folder / "a"}
-    watch.close()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinthesky.device.light_model import BlockGrid, Neighbourhood
-from pinthesky.device.motion import GateChange, LumaMotion, MotionGate, VectorMotion
+from pinthesky.device.motion import GateChange, LumaMotion, MotionGate
 from pinthesky.errors import InvalidInput
 from tests.device.motion_scenes import FPS, HEIGHT, WIDTH, Camera, judged, moving
 
@@ -245,8 +245,6 @@ def test_big_motion_is_seen_at_sensitivity_100():
 def test_a_sensitivity_out_of_bounds_is_refused(sensitivity):
     with pytest.raises(InvalidInput, match=r"sensitivity: must be 1\.\.1000"):
         LumaMotion(WIDTH, HEIGHT, sensitivity=sensitivity)
-    with pytest.raises(InvalidInput, match=r"sensitivity: must be 1\.\.1000"):
-        VectorMotion(sensitivity=sensitivity)
 
 
 def test_a_picture_too_small_to_judge_is_refused():
@@ -412,45 +410,6 @@ def test_a_polygon_with_a_hole_by_crossing_leaves_the_hole_out():
     part = grid.coverage(bow)
     assert part[15, 2] == 1
     assert part[2, 20] == 0
-
-
-# Motion vectors
-
-
-def vectors(fast: int, *, x: int = 50, y: int = -50) -> np.ndarray:
-    grid = np.zeros((30, 41), np.dtype([("x", np.int8), ("y", np.int8), ("sad", np.uint16)]))
-    grid["x"].flat[:fast], grid["y"].flat[:fast] = x, y
-    return grid
-
-
-def test_more_than_sensitivity_fast_macroblocks_are_motion():
-    judge = VectorMotion(sensitivity=10)
-    assert not judge.update(vectors(10), 0.0).in_motion
-    score = judge.update(vectors(11), 0.1)
-    assert score.in_motion
-    assert score.score == 1.0
-    assert score.changed_blocks == 11
-
-
-def test_a_vector_of_exactly_60_is_not_fast():
-    assert not VectorMotion().update(vectors(500, x=60, y=0), 0.0).in_motion
-    assert VectorMotion().update(vectors(500, x=61, y=0), 0.0).in_motion
-
-
-def test_the_longest_vector_does_not_wrap_around():
-    assert VectorMotion().update(vectors(11, x=-128, y=-128), 0.0).in_motion
-
-
-def test_vectors_may_come_as_plain_pairs():
-    plain = np.zeros((30, 41, 2), np.int8)
-    plain.reshape(-1, 2)[:11] = (61, 0)
-    assert VectorMotion().update(plain, 0.0).in_motion
-
-
-@pytest.mark.parametrize("wrong", [np.zeros((30, 41), np.int8), np.zeros((30, 41), np.dtype([("sad", np.uint16)]))])
-def test_vectors_of_another_shape_are_refused(wrong):
-    with pytest.raises(InvalidInput, match="vectors: must have fields x and y"):
-        VectorMotion().update(wrong, 0.0)
 
 
 # The gate

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pinthesky.device import durable_files
 from pinthesky.device.clip_journal import JournalWriter
 from pinthesky.device.clip_spool import ClipSpool
 from pinthesky.device.clip_writer import ClipFinisher
 from pinthesky.device.ports import Packet
 from pinthesky.device.spool_folder import SpooledItem
+from pinthesky.machine import durable_files
 from pinthesky.model.recording import Item, Moment
 from tests.support.packets import (
     EVENT_ID,
@@ -261,6 +261,7 @@ def survive_cut_recoveries(scene: Scene, folder: Path, *, cuts: int, states: int
     return count
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("quick_disk")
 def test_whatever_a_power_cut_leaves_nothing_closed_is_missing_and_an_open_clip_lacks_at_most_a_second(bare, tmp_path):
     assert survive_everything(bare, tmp_path / "cut", states=5) > 1000

@@ -11,7 +11,7 @@ import pytest
 from pinthesky.device.allowed_destinations import AllowedDestinations
 from pinthesky.device.camera_thread import Duty
 from pinthesky.device.event_thread import EventThread
-from pinthesky.device.internal_events import DutyTaken, EventForCloud, ShadowArrived
+from pinthesky.device.internal_events import DutyTaken, EventForCloud, SettingsRefused, ShadowArrived
 from pinthesky.device.settings_applier import SettingsApplier
 from pinthesky.device.shadow_reconciler import ShadowReconciler
 from pinthesky.errors import InvalidInput
@@ -332,3 +332,42 @@ def test_home_keeps_the_camera_and_records_no_motion(stage: Stage):
     stage.run(2, moving=True)
     assert stage.camera.camera.is_open
     assert stage.camera.disk.parts == []
+
+
+def test_what_the_camera_refuses_as_it_is_opened_is_rejected_and_what_else_came_meanwhile_stays(stage: Stage):
+    stage.run(1)
+    stage.desire(camera={"framerate": 10})
+    stage.run(1, moving=True)
+    stage.desire(camera={"framerate": 10}, health={"interval": 60}, motion={"cool_down": 5})
+    assert len(stage.concluded) == 1, "the second waits for the clip"
+    stage.queue.post(SettingsRefused("camera.framerate", "must be at most 5"))
+    stage.serve()
+    assert stage.concluded[-1].rejected == {"camera.framerate": "must be at most 5"}
+    assert stage.applier.settings.camera == INSTALLED.camera
+    assert stage.applier.settings.health.interval == 60
+    stage.run(5)
+    assert sorted(stage.concluded[-1].applied) == ["camera", "health", "motion"]
+    assert stage.applier.settings.camera.framerate == 10
+    assert stage.listened[-1] == stage.applier.settings == stage.reconciler.effective
+
+
+def test_a_refusal_of_settings_that_others_have_replaced_changes_nothing(stage: Stage):
+    stage.run(1)
+    before = len(stage.listened)
+    stage.queue.post(SettingsRefused("camera.framerate", "must be at most 5"))
+    stage.serve()
+    assert stage.concluded == []
+    assert len(stage.listened) == before
+
+
+def test_settings_that_wait_for_the_open_clip_are_told_apart_from_those_in_force(stage: Stage):
+    stage.run(1, moving=True)
+    stage.desire(health={"interval": 60}, camera={"framerate": 10}, motion={"cool_down": 5})
+    now, later = stage.applier.configuration()
+    assert (now.health.interval, later.health.interval) == (60, 60)
+    assert (now.camera.framerate, later.camera.framerate) == (20, 10)
+    assert (now.motion.cool_down, later.motion.cool_down) == (0, 5)
+    stage.run(5)
+    now, later = stage.applier.configuration()
+    assert now == later
+    assert now.camera.framerate == 10

@@ -465,3 +465,30 @@ def test_whatever_is_desired_the_report_tells_what_is_in_force(tmp_path_factory,
         if restart:
             in_force = bench.effective
             assert bench.start().effective == in_force
+
+
+def test_a_stored_section_that_the_camera_refuses_is_the_installation_s_and_reported_as_rejected(tmp_path: Path):
+    bench = Bench(tmp_path)
+    bench.take(camera={"framerate": 90}, health={"interval": 60})
+    bench.start()
+    outcome = bench.reconciler.refuse("camera.framerate", "must be at most 30")
+    assert outcome is not None
+    assert (outcome.applied, outcome.rejected) == (["health"], {"camera.framerate": "must be at most 30"})
+    assert bench.effective.camera == INSTALLED.camera
+    assert bench.effective.health.interval == 60
+    report = json.loads(bench.report_path.read_bytes())
+    assert report["camera"]["framerate"] == 20
+    assert report["sync"]["rejected"] == {"camera.framerate": "must be at most 30"}
+    assert bench.reconciler.consider(documents(camera={"framerate": 90}, health={"interval": 60})) is None
+    bench.start()
+    assert bench.effective.camera == INSTALLED.camera
+    again = bench.reconciler.consider(documents(camera={"framerate": 90}, health={"interval": 60}))
+    assert again is not None, "after a restart it is tried once more"
+    assert again.changed == {"camera"}
+
+
+def test_a_section_that_is_not_in_force_cannot_be_refused(tmp_path: Path):
+    bench = Bench(tmp_path)
+    bench.take(health={"interval": 60})
+    assert bench.reconciler.refuse("camera.framerate", "must be at most 30") is None
+    assert bench.effective.health.interval == 60

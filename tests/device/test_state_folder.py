@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pinthesky.device import durable_files
 from pinthesky.device.state_folder import StateFolder
-from pinthesky.errors import InvalidInput, Unavailable
+from pinthesky.errors import InvalidInput
+from pinthesky.machine import durable_files
 
 
 def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path):
@@ -41,15 +41,32 @@ def test_a_file_in_its_place_is_told(tmp_path: Path):
         StateFolder(tmp_path / "state")
 
 
-@pytest.mark.parametrize(
-    "number, expected", [(errno.ENOSPC, Unavailable), (errno.EIO, Unavailable), (errno.EACCES, InvalidInput)]
-)
-def test_a_disk_that_refuses_may_pass_and_a_permission_does_not(
-    number: int, expected: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def refuse_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(path: Path) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr(durable_files, "make_folder", refuse)
-    with pytest.raises(expected, match="cannot use"):
+
+
+def test_a_folder_that_may_not_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    refuse_folders(monkeypatch, errno.EACCES)
+    with pytest.raises(InvalidInput, match=r"--state-dir: cannot use .* \(Permission denied\)"):
         StateFolder(tmp_path / "state")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_disk_that_refuses_is_done_without_told_once_and_asked_again(
+    number: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_folders(patch, number)
+        folder = StateFolder(tmp_path / "state")
+        assert [folder.look(), folder.look()] == [False, False]
+    assert [folder.look(), folder.look()] == [True, False], "it is ours from then on"
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"Cannot use {folder.path} ({os.strerror(number)}): a restart would find nothing remembered",
+        f"{folder.path} can be used",
+    ]
+    folder.close()

@@ -36,12 +36,18 @@ class Led:
 
 
 class Stage:
-    def __init__(self, folder: Path, *, settings: LedSettings = LedSettings()) -> None:  # noqa: B008 - immutable
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: LedSettings = LedSettings(),  # noqa: B008 - immutable
+        board: str = "Raspberry Pi 4 Model B Rev 1.5",
+    ) -> None:
         self.memory = folder / "state" / "led"
         self.memory.parent.mkdir(exist_ok=True)
         self.folder = folder
         self.queue = EventThread(lambda *_: None)
-        self.led = StatusLed(self.memory, settings=settings, leds=[folder / "ACT", folder / "led0"])
+        self.led = StatusLed(self.memory, settings=settings, leds=[folder / "ACT", folder / "led0"], board=board)
         self.led.subscribe(self.queue)
 
     def tell(self, *events: object) -> None:
@@ -193,6 +199,13 @@ def test_a_machine_without_such_an_led_says_so_once(tmp_path, caplog):
     stage.tell(RecordingChanged(True, NOW), RecordingChanged(False, NOW), CameraFaulted("gone"))
     stage.led.restore()
     assert caplog.text.count("The LED shows nothing: there is none of ") == 1
+
+
+def test_a_machine_that_is_no_pi_has_no_such_led_and_says_nothing_of_it(tmp_path, caplog):
+    caplog.set_level("INFO")
+    stage = Stage(tmp_path, board="ASUS Tinker Board")
+    stage.tell(RecordingChanged(True, NOW), RecordingChanged(False, NOW))
+    assert caplog.text == ""
 
 
 def test_an_led_that_may_not_be_written_is_said_once(tmp_path, caplog, monkeypatch):

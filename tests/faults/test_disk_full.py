@@ -108,25 +108,35 @@ def test_a_spool_without_a_byte_at_the_start_records_as_soon_as_there_is_room(
         client = client_of(daemon)
         eventually(lambda: "motion_start" in client.names(), "motion is told although it cannot be recorded")
         ballast.take_away()
-        daemon.wait_log("The disk takes the recording again")
+        lost = int(daemon.wait_log("The disk takes the recording again; ([0-9]+) pictures were lost")[0].group(1))
+        client.command("health", capture_id="h")
+        report = eventually(lambda: [e for e in client.events if e.get("capture_id") == "h"], "health")[0]
+        assert report["pictures_lost"] >= lost > 0
         daemon.wait_log("Clip of event .* is on the disk")
         assert daemon.stop() == 0
         assert no_traceback(daemon)
     assert numbers_of(daemon.clips()[0]["path"])
 
 
-def test_a_state_folder_on_a_full_disk_is_told_in_one_line_and_tried_again_by_the_service_manager(
-    tmp_path: Path, small_disk: MakeDisk
+def test_a_state_folder_on_a_full_disk_is_done_without_until_there_is_room(
+    tmp_path: Path, small_disk: MakeDisk, client_of: ClientOf
 ) -> None:
     disk = small_disk("size=6m,nr_inodes=64")
     ballast = Ballast(disk)
     ballast.fill()
-    daemon = DaemonProcess(tmp_path / "daemon", WALKS, *SCENE, "--state-dir", str(disk / "state"))
+    daemon = DaemonProcess(tmp_path / "daemon", WALKS, *SCENE, *SHORT, "--state-dir", str(disk / "state"))
     with running(daemon):
-        assert daemon.wait(20) == 1
+        daemon.wait_log("Cannot use .*state .No space left on device.: a restart would find nothing remembered")
+        daemon.wait_log("Clip of event .* is on the disk")
+        client = client_of(daemon)
+        client.shadow.desire(health={"interval": 77})
+        eventually(lambda: client.shadow.sync.get("applied") == ["health"], "settings are taken over")
+        ballast.take_away()
+        daemon.wait_log("state can be used")
+        assert daemon.stop() == 0
         assert no_traceback(daemon)
-    assert [line for line in daemon.log if "No space left" in line]
-    ballast.take_away()
+    assert sum("nothing remembered" in line for line in daemon.log) == 1
+    assert json.loads((disk / "state" / "settings.json").read_bytes())["overrides"] == {"health": {"interval": 77}}
     with running(daemon):
         daemon.wait_ready()
         assert daemon.stop() == 0

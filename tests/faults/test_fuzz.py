@@ -28,6 +28,7 @@ from tests.support.fake_device_client import FakeDeviceClient
 ClientOf = Callable[[DaemonProcess], FakeDeviceClient]
 SCENE = ("--resolution", "160x120", "--framerate", "5", "--encoding-bitrate", "100000")
 SEED = int(os.environ.get("PINTHESKY_FUZZ_SEED", "20260101"))
+pytestmark = pytest.mark.no_cover
 SOAK_INPUTS = {"commands": 250_000, "documents": 5_000_000, "sections": 1_000_000, "flags": 50_000, "journals": 200_000}
 SOAK_SHARE = 50 if os.environ.get("SOAK") == "short" else 1
 
@@ -208,7 +209,7 @@ def served_once(client: FakeDeviceClient, capture_id: str) -> bool:
 @pytest.mark.needs_av
 def test_the_daemon_outlives_hostile_commands(tmp_path: Path, client_of: ClientOf) -> None:
     source = random.Random(SEED)
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3600", *SCENE)
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3600", *SCENE, is_covered=False)
     with running(daemon):
         daemon.wait_log("Watching synthetic")
         client = client_of(daemon)
@@ -222,7 +223,7 @@ def test_the_daemon_outlives_hostile_commands(tmp_path: Path, client_of: ClientO
 
 @pytest.mark.needs_av
 def test_the_daemon_outlives_a_hundred_thousand_commands(tmp_path: Path, client_of: ClientOf) -> None:
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3600", *SCENE)
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3600", *SCENE, is_covered=False)
     with running(daemon):
         daemon.wait_log("Watching synthetic")
         client = client_of(daemon)
@@ -237,7 +238,7 @@ def test_the_daemon_outlives_a_hundred_thousand_commands(tmp_path: Path, client_
 @pytest.mark.needs_av
 def test_the_daemon_outlives_hostile_shadow_documents(tmp_path: Path, client_of: ClientOf) -> None:
     source = random.Random(SEED)
-    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3600", *SCENE)
+    daemon = DaemonProcess(tmp_path, "synthetic:?script=quiet:3600", *SCENE, is_covered=False)
     hostile = [mutated(source, SHADOWS) for _ in range(150)]
     hostile += [
         as_json({"state": {"desired": {section: {field.name: hostile_value(source)}}}})

@@ -431,6 +431,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("size", [1, 700, 10**9], ids=["byte by byte", "in pieces", "at once"])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_input_costs_a_bounded_number_of_looks_at_each_byte(kind, size):

@@ -1,8 +1,8 @@
 """Lets the real picamera2 run where there is no Raspberry Pi, on the virtual camera of Debian's libcamera.
 
 `install` replaces the hardware only, before picamera2 is imported: the DMA allocator, the probe of the platform, the
-list of raw modes, the sensor with its clock, and two modules that the library imports but needs for screens and raw
-files alone. Everything else is picamera2 and libcamera as they are.
+list of raw modes, the sensor with its clock, and modules that the library imports but needs for screens, raw files and
+a progress bar alone. Everything else is picamera2 and libcamera as they are.
 
 The sensor shows the synthetic scene in video range, one number a picture: what it could not deliver because nobody gave
 it a buffer is missing, as with a real one. It turns by 180 degrees when it is told to, as the Pi's sensors do.
@@ -86,6 +86,10 @@ def install(platform: str = "pisp") -> Stage:
     _stand_in("pidng")
     _stand_in("pidng.camdefs", Picamera2Camera=object)
     _stand_in("pidng.core", PICAM2DNG=object)
+    # What the part for the IMX500 imports for a progress bar, and to put pictures into the sensor's network.
+    _stand_in("tqdm", tqdm=object)
+    _stand_in("OpenEXR", InputFile=object)
+    _stand_in("Imath")
     probe = _platform_probe(platform)
 
     import picamera2

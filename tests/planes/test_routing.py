@@ -12,7 +12,8 @@ from hypothesis import strategies
 
 from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, Unavailable
 from pinthesky.model.identifiers import ThingName
-from pinthesky.planes.authorization import Access, Permission, Person, Role
+from pinthesky.model.people import Email, Person, PersonId, Role
+from pinthesky.planes.authorization import Access, Permission
 from pinthesky.planes.openapi import document
 from pinthesky.planes.routing import BODY_MAX, Call, HttpRequest, Router, Routes
 
@@ -75,7 +76,9 @@ GROUPS = {ThingName("garden"): frozenset({"outside"}), ThingName("hall"): frozen
 
 
 def access(role: Role | None, groups: frozenset[str] | None = None) -> Access:
-    return Access(Person("p1", "a@example.com", role, groups), lambda thing: GROUPS.get(thing, frozenset()))
+    return Access(
+        Person(PersonId("p1"), Email("a@example.com"), role, groups), lambda thing: GROUPS.get(thing, frozenset())
+    )
 
 
 def ask(method: str, path: str, body: bytes = b"", who: Access | None = None, **query: str) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""A camera thread on a scripted camera and a disk in memory, driven step by step by the test."""
+"""A camera thread on a stepped camera and a disk in memory, driven step by step by the test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinthesky.device.ports import DEFAULT_PICTURE
 from pinthesky.model.recording import Moment
 from pinthesky.model.settings import CameraSettings, MotionSettings, PictureSettings
 from tests.support.recording_disk import RecordingDisk
-from tests.support.scripted_camera import ScriptedCamera
+from tests.support.stepped_camera import SteppedCamera
 
 CAMERA = CameraSettings(buffer=2)
 MOTION = MotionSettings(post_roll=2)
@@ -29,11 +29,12 @@ class CameraStage:
         camera: CameraSettings = CAMERA,
         motion: MotionSettings = MOTION,
         picture: PictureSettings = DEFAULT_PICTURE,
+        installed: Optional[tuple[CameraSettings, MotionSettings, PictureSettings]] = None,
         luma_size: Optional[tuple[int, int]] = None,
         open_it: bool = True,
     ) -> None:
         self.clock = FakeClock()
-        self.camera = ScriptedCamera(self.clock, luma_size=luma_size)
+        self.camera = SteppedCamera(self.clock, luma_size=luma_size)
         self.disk = RecordingDisk()
         self.posted: list[Any] = []
         self.crashes: list[BaseException] = []
@@ -54,6 +55,7 @@ class CameraStage:
             recorder,
             settings=(camera, motion),
             picture=picture,
+            installed=installed,
             duty=duty,
             monotonic=self.clock.monotonic,
             post=self.posted.append,

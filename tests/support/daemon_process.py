@@ -22,7 +22,15 @@ PROJECT = Path(__file__).resolve().parents[2]
 class DaemonProcess:
     """One run of the daemon with its own folders below `folder`; start it again for another run on the same ones."""
 
-    def __init__(self, folder: Path, camera: str, *flags: str, environment: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        camera: str,
+        *flags: str,
+        environment: Optional[Mapping[str, str]] = None,
+        is_covered: bool = True,
+    ) -> None:
+        """`is_covered` is False where its coverage would be lost (`kill -9`) or cost more than it tells."""
         self.folder = folder
         self.state = folder / "state"
         self.spool = folder / "spool"
@@ -37,6 +45,7 @@ class DaemonProcess:
         """Monotonic second at which each line of `log` was read."""
         self._news = threading.Condition()
         self._environment = dict(environment or {})
+        self._is_covered = is_covered
         self._process: Optional[subprocess.Popen[str]] = None
         self._reader: Optional[threading.Thread] = None
         self._notify: Optional[socket.socket] = None
@@ -73,7 +82,7 @@ class DaemonProcess:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(address)
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if self._is_covered or not name.startswith("COV")},
             "NOTIFY_SOCKET": "@" + address[1:],
             "PYTHONPATH": str(PROJECT),
             "PYTHONUNBUFFERED": "1",

@@ -13,6 +13,9 @@ import pytest
 
 GRACE_S = 2.0  # for threads that were told to stop and are on their way out
 
+# Threads that a web server of a wider scope starts when it needs them; they end with its event loop.
+POOLED = "AnyIO worker thread"
+
 # What a developer's shell may hold, and would change what the daemon or boto3 does.
 FOREIGN_ENVIRONMENT = ("AWS_", "CLOUDWATCH", "DATAPLANE", "NOTIFY_SOCKET", "WATCHDOG_")
 
@@ -97,7 +100,7 @@ def clean_environment():
 def leaked_threads(before: set[threading.Thread], grace_s: float = GRACE_S) -> list[threading.Thread]:
     """Return the non-daemon threads that were not there `before` and do not end within `grace_s`."""
     deadline = time.monotonic() + grace_s
-    left = [t for t in threading.enumerate() if t not in before and not t.daemon]
+    left = [t for t in threading.enumerate() if t not in before and not t.daemon and t.name != POOLED]
     for thread in left:
         thread.join(max(0.0, deadline - time.monotonic()))
     return [thread for thread in left if thread.is_alive()]

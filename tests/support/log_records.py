@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from pinthesky.device import telemetry
+from pinthesky.machine import log_lines
 
 T0 = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 
@@ -20,7 +20,7 @@ def a_record(message: object, *args: object, level: int = logging.INFO, error: B
 def root_logger():
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    vendors = {name: logging.getLogger(name).level for name in telemetry._VENDORS}
+    vendors = {name: logging.getLogger(name).level for name in log_lines._VENDORS}
     yield root
     for handler in [handler for handler in root.handlers if handler not in before]:
         root.removeHandler(handler)

@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional, Union
 
 import pytest
 
-from pinthesky.device import durable_files
+from pinthesky.machine import durable_files
 
 Content = dict[Path, bytes]
 """Files by their path below the root."""

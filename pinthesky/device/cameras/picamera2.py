@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,16 +23,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:WARN")
 
 import libcamera
+import msgspec
 from picamera2 import MappedArray, Picamera2
 from picamera2.encoders import H264Encoder, LibavH264Encoder
 
+from pinthesky.device.cameras.detections import Detections
 from pinthesky.device.cameras.geometry import luma_size_before_turn
 from pinthesky.device.cameras.libcamera_controls import libcamera_controls
-from pinthesky.device.cameras.picamera2_encoding import PacketOutput, SoftwareEncoder
+from pinthesky.device.cameras.picamera2_encoding import PacketOutput, SecondHardwareEncoder, SoftwareEncoder
+from pinthesky.device.cameras.picamera2_imx500 import FIRST_PACKET_S, SENSOR, Imx500Network, imx500_network
 from pinthesky.device.cameras.picamera2_session import Session, StreamView
+from pinthesky.device.cameras.picamera2_substream import TIMEOUT_S, Substream
 from pinthesky.device.cameras.yuv420 import Layout, LumaTap, Planes, PrivacyBurner, as_shown
-from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, Sink
+from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, Sink, SubstreamSink
 from pinthesky.errors import InvalidInput, InvariantBroken, PinTheSkyError, Unavailable
+from pinthesky.model.presets import SENSORS, sensor_of
 
 if TYPE_CHECKING:
     from pinthesky.model.settings import CameraSettings, PictureSettings, Polygon
@@ -72,6 +78,8 @@ class _Opened(NamedTuple):
     full_range: bool
     masks: tuple[Polygon, ...]
     encoder: Any
+    settings: CameraSettings
+    framerate: float
 
 
 def pi_cameras() -> list[PiCamera]:
@@ -104,6 +112,9 @@ class Picamera2Camera(Camera):
         self._camera: Any = None
         self._opened: Optional[_Opened] = None
         self._session: Optional[Session] = None
+        self._network: Optional[Imx500Network] = None
+        self._substream: Optional[Substream] = None
+        self._starter: Optional[threading.Thread] = None
         self._closer: Optional[threading.Thread] = None
 
     def __repr__(self) -> str:
@@ -120,7 +131,7 @@ class Picamera2Camera(Camera):
         """See `Camera.open`."""
         if self._camera is not None:
             raise InvariantBroken("the camera is open already")
-        self._camera = _take(self._number)
+        self._camera, self._network = _take(self._number)
         try:
             with _errors_mapped("the camera refuses its settings"):
                 return self._configure(settings, privacy_masks, picture)
@@ -133,7 +144,7 @@ class Picamera2Camera(Camera):
         opened = self._opened
         if opened is None or self._session is not None:
             raise InvariantBroken("the camera is not open, or has been started")
-        self._session = session = _session(opened, sink)
+        self._session = session = _session(opened, sink, self._network)
         if isinstance(opened.encoder, SoftwareEncoder):
             opened.encoder.on_failure = session.lose
         self._camera.pre_callback = session.picture_taken
@@ -141,7 +152,14 @@ class Picamera2Camera(Camera):
             # The encoder first: so the first picture is its first, and its keyframe.
             output = PacketOutput(opened.encoder, session.picture_encoded)
             self._camera.start_encoder(opened.encoder, output, name="main")
-            self._camera.start()
+            if self._network is None:
+                self._camera.start()
+                return
+        # Minutes may pass before it returns; whoever owns the camera has more to do. Nothing can wake it, so daemonic.
+        self._starter = threading.Thread(
+            target=_start_slowly, args=(self._camera, session), name="camera-start", daemon=True
+        )
+        self._starter.start()
 
     def still(self, timeout_s: float) -> bytes:
         """See `Camera.still`. The next picture at the size of the recording; made into a JPEG in this thread."""
@@ -158,26 +176,57 @@ class Picamera2Camera(Camera):
         self._opened.encoder.force_key_frame()
         return True
 
+    def start_substream(self, sink: SubstreamSink, *, bitrate: int) -> None:
+        """See `Camera.start_substream`. The low-resolution stream, of which luma frames are made."""
+        opened, session = self._opened, self._session
+        if opened is None or session is None:
+            raise Unavailable("the camera is not started")
+        self.stop_substream()
+        wanted = msgspec.structs.replace(opened.settings, encoding_bitrate=bitrate)
+        encoder = _encoder(opened.lores, wanted, opened.framerate, hardware=SecondHardwareEncoder)
+        self._substream = Substream(self._camera, encoder, sink)
+        try:
+            session.attach(self._substream.delivery)
+            with _errors_mapped("the second stream does not start"):
+                self._substream.start()
+        except PinTheSkyError:
+            self.stop_substream()
+            raise
+
+    def request_substream_keyframe(self) -> bool:
+        """See `Camera.request_substream_keyframe`."""
+        return self._substream is not None and self._substream.request_keyframe()
+
+    def stop_substream(self) -> None:
+        """See `Camera.stop_substream`. Raises Unavailable when its encoder hangs: only closing the camera may help."""
+        if self._substream is not None:
+            if not self._substream.end(TIMEOUT_S):
+                raise Unavailable("the encoder of the second stream does not stop")
+            self._substream = None
+
     def close(self, timeout_s: float) -> bool:
         """See `Camera.close`. What the encoder still holds is handed over before this returns."""
         if self._camera is None:
             return True
+        deadline_s = time.monotonic() + timeout_s
+        if self._substream is not None and self._substream.end(timeout_s / 2, reason="the camera is closed"):
+            self._substream = None
         if self._closer is None:
             encoder = self._opened.encoder if self._opened is not None and self._session is not None else None
             # Daemonic, and apart: in a driver that hangs nothing can wake it.
             self._closer = threading.Thread(
-                target=_give_back, args=(self._camera, encoder), name="camera-close", daemon=True
+                target=_give_back, args=(self._camera, encoder, self._starter), name="camera-close", daemon=True
             )
             self._closer.start()
-        self._closer.join(timeout_s)
+        self._closer.join(max(0.0, deadline_s - time.monotonic()))
         if self._session is not None:
             self._session.end()
-        if self._closer.is_alive():
+        if self._closer.is_alive() or self._substream is not None:
             # At the process's end the library would try once more, and hang there.
             atexit.unregister(self._camera.close)
             return False
         _in_use.discard(self._number)
-        self._camera = self._opened = self._session = self._closer = None
+        self._camera = self._network = self._opened = self._session = self._starter = self._closer = None
         return True
 
     def _configure(
@@ -195,7 +244,9 @@ class Picamera2Camera(Camera):
         framerate = _framerate(camera, settings)
         camera.set_controls(libcamera_controls(picture, camera.camera_controls, framerate=framerate))
         encoder = _encoder(layouts[0], settings, framerate)
-        self._opened = _Opened(layouts[0], layouts[1], rotation_left, full_range, tuple(privacy_masks), encoder)
+        self._opened = _Opened(
+            layouts[0], layouts[1], rotation_left, full_range, tuple(privacy_masks), encoder, settings, framerate
+        )
         return CameraDescription(
             model=str(camera.camera_properties.get("Model", "unknown")),
             width=layouts[0].width,
@@ -204,12 +255,14 @@ class Picamera2Camera(Camera):
             rotation_left=rotation_left,
             luma_size=LumaTap(layouts[1], rotation_left=rotation_left).size,
             can_mask=True,
-            extra=_capabilities(camera, encoder),
+            extra={**_capabilities(camera, encoder), **_sensor_mode_given(given, self._network)},
+            substream_size=(layouts[1].width, layouts[1].height),
+            first_packet_s=None if self._network is None else FIRST_PACKET_S,
         )
 
 
-def _take(number: int) -> Any:
-    """The camera, opened for us alone. Raises Unavailable."""
+def _take(number: int) -> tuple[Any, Optional[Imx500Network]]:
+    """The camera, opened for us alone, and the network for its sensor where it takes one. Raises Unavailable."""
     if number in _in_use:
         raise Unavailable(f"camera {number} is in use by this process")
     with _errors_mapped("libcamera does not list the cameras"):
@@ -217,34 +270,70 @@ def _take(number: int) -> Any:
     if number >= len(found):
         models = ", ".join(str(info.get("Model", "unknown")) for info in found) or "none"
         raise Unavailable(f"there is no camera {number} (found: {models})")
+    network = imx500_network(found[number]["Id"]) if found[number].get("Model") == SENSOR else None
     with _errors_mapped("the camera cannot be opened, another program may use it"):
         camera = Picamera2(number)
     _in_use.add(number)
-    return camera
+    return camera, network
 
 
 def _streams_as_given(camera: Any, settings: CameraSettings) -> Mapping[str, Any]:
     """Configure the camera, and return what it really gives: it adjusts in silence."""
+    mode = _sensor_mode(camera, settings)
+    try:
+        camera.configure(_streams_wanted(camera, settings, mode))
+    except RuntimeError as error:
+        if "Invalid camera configuration" not in str(error):
+            raise
+        if not mode:
+            raise InvalidInput("camera.resolution", f"the camera refuses {settings.resolution}") from error
+        # Older versions of the library ask libcamera for modes that the sensor may not have.
+        logger.info("The sensor refuses its mode %dx%d, and may show less than it sees", *mode["output_size"])
+        camera.configure(_streams_wanted(camera, settings, {}))
+    given: Mapping[str, Any] = camera.camera_configuration()
+    found = (given.get("sensor") or {}).get("output_size")
+    if mode and found is not None and found != mode["output_size"]:
+        logger.info("The sensor has no mode %dx%d and takes %dx%d", *mode["output_size"], *found)
+    return given
+
+
+def _streams_wanted(camera: Any, settings: CameraSettings, sensor: Mapping[str, Any]) -> Any:
     half_turn = settings.rotation == 180
     width, height = settings.size
-    wanted = camera.create_video_configuration(
+    return camera.create_video_configuration(
         main={"size": (width, height), "format": "YUV420"},
         lores={"size": luma_size_before_turn(width, height, settings.rotation), "format": "YUV420"},
         transform=libcamera.Transform(hflip=half_turn, vflip=half_turn),
         buffer_count=_BUFFERS,
         controls=_controls(camera, settings),
+        sensor=dict(sensor),
         # Nothing is displayed, and nothing asks the library for pictures: it need not keep one back.
         display=None,
         queue=False,
     )
-    try:
-        camera.configure(wanted)
-    except RuntimeError as error:
-        if "Invalid camera configuration" not in str(error):
-            raise
-        raise InvalidInput("camera.resolution", f"the camera refuses {settings.resolution}") from error
-    given: Mapping[str, Any] = camera.camera_configuration()
-    return given
+
+
+def _sensor_mode(camera: Any, settings: CameraSettings) -> dict[str, Any]:
+    """The sensor's smallest mode that shows all it sees, where it does for this picture; empty: the library's choice.
+
+    The library would take a mode near the size of the picture, which with some sensors shows the middle only.
+    """
+    name = sensor_of(str(camera.camera_properties.get("Model", "")))
+    if name is None:
+        return {}
+    sensor = SENSORS[name]
+    width, height = settings.size
+    if width > sensor.full_view[0] or height > sensor.full_view[1] or settings.framerate > sensor.fastest:
+        logger.info("For %s at %d the sensor may show less than it sees", settings.resolution, settings.framerate)
+        return {}
+    return {"output_size": sensor.full_view, "bit_depth": sensor.bit_depth}
+
+
+def _sensor_mode_given(given: Mapping[str, Any], network: Optional[Imx500Network]) -> dict[str, str]:
+    """What becomes known of the sensor by configuring it."""
+    size = (given.get("sensor") or {}).get("output_size")
+    mode = {} if size is None else {"sensor_mode": f"{size[0]}x{size[1]}"}
+    return mode if network is None else {**mode, "recognises": "objects"}
 
 
 def _layout(stream: Mapping[str, Any], settings: CameraSettings) -> Layout:
@@ -273,11 +362,11 @@ def _framerate(camera: Any, settings: CameraSettings) -> float:
     return float(settings.framerate) if fastest > settings.framerate * 0.999 else fastest
 
 
-def _encoder(main: Layout, settings: CameraSettings, framerate: float) -> Any:
+def _encoder(layout: Layout, settings: CameraSettings, framerate: float, *, hardware: Any = H264Encoder) -> Any:
     if H264Encoder is not LibavH264Encoder and HARDWARE_ENCODER.exists():
-        most = max(_BITRATE_MIN, int(main.width * main.height * framerate * _BITS_PER_PIXEL))
+        most = max(_BITRATE_MIN, int(layout.width * layout.height * framerate * _BITS_PER_PIXEL))
         gop_s = GOP_S if _can_force_keyframe(H264Encoder) else GOP_WITHOUT_FORCE_S
-        return H264Encoder(
+        return hardware(
             bitrate=min(settings.encoding_bitrate, most),
             repeat=True,
             iperiod=max(1, round(framerate * gop_s)),
@@ -288,8 +377,8 @@ def _encoder(main: Layout, settings: CameraSettings, framerate: float) -> Any:
         from pinthesky.device.cameras.h264_encoder import H264Encoder as OurEncoder  # noqa: PLC0415 - needs PyAV
     except ImportError as error:
         raise InvalidInput(FLAG, "this Pi has no H.264 encoder in hardware, and PyAV is not installed") from error
-    h264 = OurEncoder(settings, width=main.width, height=main.height, framerate=framerate)
-    return SoftwareEncoder(h264, main)
+    h264 = OurEncoder(settings, width=layout.width, height=layout.height, framerate=framerate)
+    return SoftwareEncoder(h264, layout)
 
 
 def _can_force_keyframe(encoder: Any) -> bool:
@@ -305,7 +394,7 @@ def _capabilities(camera: Any, encoder: Any) -> dict[str, str]:
     }
 
 
-def _session(opened: _Opened, sink: Sink) -> Session:
+def _session(opened: _Opened, sink: Sink, network: Optional[Imx500Network]) -> Session:
     def view(layout: Layout) -> StreamView:
         if not opened.masks:
             return StreamView(layout, None)
@@ -319,6 +408,7 @@ def _session(opened: _Opened, sink: Sink) -> Session:
         luma=LumaTap(opened.lores, rotation_left=opened.rotation_left, full_range=opened.full_range),
         mapped=_mapped,
         timestamp_us=_sensor_us,
+        detections=None if network is None else Detections(network.labeller(opened.rotation_left), _metadata),
     )
 
 
@@ -331,8 +421,23 @@ def _sensor_us(request: Any) -> int:
     return int(request.request.metadata[libcamera.controls.SensorTimestamp] / 1000)
 
 
-def _give_back(camera: Any, encoder: Any) -> None:
+def _metadata(request: Any) -> Mapping[str, Any]:
+    metadata: Mapping[str, Any] = request.get_metadata()
+    return metadata
+
+
+def _start_slowly(camera: Any, session: Session) -> None:
+    try:
+        with _errors_mapped("the camera does not start"):
+            camera.start()
+    except Unavailable as error:
+        session.lose(str(error))
+
+
+def _give_back(camera: Any, encoder: Any, starter: Optional[threading.Thread]) -> None:
     """Stop and close. Not by `stop`, which hangs when the library's thread has died; `close` does not."""
+    if starter is not None:
+        starter.join()
     try:
         if encoder is not None:
             # KeyError: it failed to start, so the camera does not know it; it has been stopped all the same.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from picamera2 import MappedArray
 from picamera2.encoders import Encoder
+from picamera2.encoders import H264Encoder as LibraryEncoder
 from picamera2.outputs import Output
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from pinthesky.device.cameras.yuv420 import Layout
 
 logger = logging.getLogger(__name__)
+
+IN_FLIGHT_MAX = 2
+"""Of the camera's six buffers, those that a second encoder may hold."""
+SKIPPED_MAX = 60
+"""Pictures in a row for which the second encoder had no room: two seconds or more without a sign of life."""
 
 
 class PacketOutput(Output):  # type: ignore[misc] # picamera2 has no types
@@ -44,6 +50,43 @@ class PacketOutput(Output):  # type: ignore[misc] # picamera2 has no types
             self._deliver(bytes(frame), first_us + timestamp)
 
 
+class SecondHardwareEncoder(LibraryEncoder):  # type: ignore[misc] # picamera2 has no types
+    """The hardware encoder for a second stream: it stands back where the library's would hold the camera up.
+
+    That one waits for a free buffer without end, raises in the library's camera thread, and may keep all of the
+    camera's buffers; any of it would cost the recording its pictures.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.on_failure: Callable[[str], None] = logger.error
+        """Called once when encoding fails, with a reason for people."""
+        self._has_failed = False
+        self._skipped = 0
+
+    def _encode(self, stream: Any, request: Any) -> None:
+        if self._has_failed:
+            return
+        if self.buf_frame.qsize() >= IN_FLIGHT_MAX:
+            self._skipped += 1
+            if self._skipped == SKIPPED_MAX:
+                self._fail("its encoder does not answer")
+            return
+        self._skipped = 0
+        uses = request.ref_count
+        try:
+            super()._encode(stream, request)
+        except Exception as error:
+            logger.exception("a picture of the second stream could not be encoded")
+            if request.ref_count > uses:
+                request.release()
+            self._fail(f"its pictures cannot be encoded: {type(error).__name__}")
+
+    def _fail(self, reason: str) -> None:
+        self._has_failed = True
+        self.on_failure(reason)
+
+
 class SoftwareEncoder(Encoder):  # type: ignore[misc] # picamera2 has no types
     """Our own H.264 encoder in the place of LibavH264Encoder.
 
@@ -52,7 +95,7 @@ class SoftwareEncoder(Encoder):  # type: ignore[misc] # picamera2 has no types
     """
 
     def __init__(self, h264: H264Encoder, layout: Layout) -> None:
-        """`layout` is that of stream "main", in YUV420."""
+        """`layout` is that of the stream it is started for, in YUV420."""
         super().__init__()
         self.on_failure: Callable[[str], None] = logger.error
         """Called once when encoding fails, with a reason for people."""
@@ -82,7 +125,7 @@ class SoftwareEncoder(Encoder):  # type: ignore[misc] # picamera2 has no types
 
         timestamp_us = self._timestamp(request)
         rows = self._layout.height * 3 // 2
-        with MappedArray(request, "main", reshape=False) as mapped:
+        with MappedArray(request, self.name, reshape=False) as mapped:
             array = mapped.array[: rows * self._layout.stride].reshape(rows, self._layout.stride)
             picture = VideoFrame.from_numpy_buffer(array, format="yuv420p", width=self._layout.width)
             packets = self._h264.encode(picture, timestamp_us)

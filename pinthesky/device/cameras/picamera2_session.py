@@ -8,21 +8,20 @@ picture whose privacy masks could not be burned in goes nowhere.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
-from pinthesky.device.cameras import annex_b
+from pinthesky.device.cameras.delivery import Delivery, PacketFeed
+from pinthesky.device.cameras.detections import Detections
 from pinthesky.device.cameras.still_on_demand import StillOnDemand
 from pinthesky.device.cameras.timeline import LumaRate
 from pinthesky.device.cameras.yuv420 import Layout, LumaTap, Planes, PrivacyBurner
-from pinthesky.device.ports import CameraLost, Frame, LumaFrame, Packet, Sink
+from pinthesky.device.ports import CameraLost, Labels, LumaFrame, Packet, Sink
+from pinthesky.errors import Unavailable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
-
-_SLICE, _SLICE_OF_IDR = 1, 5
 
 
 class StreamView(NamedTuple):
@@ -55,23 +54,29 @@ class Session:
         luma: LumaTap,
         mapped: Callable[[Any, str], Any],
         timestamp_us: Callable[[Any], int],
+        detections: Optional[Detections] = None,
     ) -> None:
         self.stills: StillOnDemand[Planes] = StillOnDemand()
-        self._sink = sink
         self._main = main
         self._lores = lores
         self._luma = luma
         self._luma_rate = LumaRate()
         self._mapped = mapped
         self._timestamp_us = timestamp_us
-        self._handing_over = threading.Lock()
-        self._ended = False
-        self._parameter_sets = b""
-        self._begun = False
+        self._delivery = Delivery(sink, CameraLost)
+        self._feed = PacketFeed(self._packet, self.lose)
+        self._detections = detections
+        self._labels: Optional[Labels] = None
+        self._substream: Optional[Delivery] = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is handed over."""
+        return self._delivery.ended
 
     def picture_taken(self, request: Any) -> None:
         """For every picture, before it is encoded."""
-        if self._ended:
+        if self.ended:
             return
         try:
             # Mapping a buffer empties the processor's caches of it, so it is done when there is a reason only.
@@ -85,53 +90,42 @@ class Session:
                     small = self._lores.of(mapped.array)
                     luma = self._luma.luma(small) if is_due else None
                 if luma is not None:
-                    self._hand_over(LumaFrame(luma, timestamp_us))
+                    self._delivery.hand_over(LumaFrame(luma, timestamp_us))
+            if self._detections is not None:
+                self._labels = self._detections.look(request, timestamp_us) or self._labels
         except Exception as error:
             logger.exception("a picture could not be looked at")
             self.lose(f"its pictures cannot be taken over: {type(error).__name__}")
 
     def picture_encoded(self, data: bytes, timestamp_us: int) -> None:
-        """For every access unit, in Annex B form, `timestamp_us` of the sensor's clock.
+        """For every access unit of the recording; see `PacketFeed`."""
+        if not self.ended:
+            self._feed.take(data, timestamp_us)
 
-        Nothing is handed over before the first keyframe, and every keyframe has its parameter sets.
+    def attach(self, substream: Delivery) -> None:
+        """Have `substream` end with this session: what could not be masked must not leave by it either.
+
+        Raises Unavailable when the session has ended.
         """
-        if self._ended:
-            return
-        try:
-            kinds = annex_b.nal_types(data)
-            if not kinds & {_SLICE, _SLICE_OF_IDR}:
-                self._parameter_sets = annex_b.parameter_sets_of(data) or self._parameter_sets
-                return
-            is_keyframe = _SLICE_OF_IDR in kinds
-            if is_keyframe:
-                self._parameter_sets = annex_b.parameter_sets_of(data) or self._parameter_sets
-                data = annex_b.with_parameter_sets(data, self._parameter_sets)
-                self._begun = self._begun or annex_b.stands_alone(data)
-            if self._begun:
-                self._hand_over(Packet(data, timestamp_us, is_keyframe))
-        except Exception as error:
-            logger.exception("a packet could not be handed over")
-            self.lose(f"its packets cannot be taken over: {type(error).__name__}")
+        self._substream = substream
+        if self.ended:
+            raise Unavailable("the camera is lost")
 
     def lose(self, reason: str) -> None:
         """Tell once that the camera must be opened anew; nothing is handed over after this."""
-        with self._handing_over:
-            if self._ended:
-                return
-            self._ended = True
-            self.stills.end(reason)
-            try:
-                self._sink(CameraLost(reason))
-            except Exception:
-                logger.exception("the loss of the camera could not be told: %s", reason)
+        self.stills.end(reason)
+        self._delivery.lose(reason)
+        if self._substream is not None:
+            self._substream.lose(reason)
 
     def end(self) -> None:
         """Nothing is handed over after this."""
         self.stills.end("the camera is closed")
-        with self._handing_over:
-            self._ended = True
+        self._delivery.end()
 
-    def _hand_over(self, frame: Frame) -> None:
-        with self._handing_over:
-            if not self._ended:
-                self._sink(frame)
+    def _packet(self, packet: Packet) -> None:
+        self._delivery.hand_over(packet)
+        labels = self._labels
+        if labels is not None and packet.timestamp_us >= labels.timestamp_us:
+            self._labels = None
+            self._delivery.hand_over(labels)

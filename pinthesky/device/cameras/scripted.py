@@ -1,4 +1,8 @@
-"""A camera that plays the frames it was given: for tests of what stands behind the port, and for benchmarks."""
+"""A camera that plays the frames it was given, in a thread of its own: for tests of what stands behind the port.
+
+Tests that take a camera step by step on their own clock have another, which knows no thread (`SteppedCamera` in
+tests/support/stepped_camera.py).
+"""
 
 from __future__ import annotations
 

@@ -8,16 +8,29 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
+import msgspec
 from av.video.frame import VideoFrame
 
+from pinthesky.device.cameras.delivery import Delivery
 from pinthesky.device.cameras.fixed_picture import refuse_picture_settings
+from pinthesky.device.cameras.geometry import luma_size_before_turn
 from pinthesky.device.cameras.h264_encoder import H264Encoder
 from pinthesky.device.cameras.pictures import LumaMaker, Masker, jpeg
 from pinthesky.device.cameras.script import Action, SyntheticAddress
 from pinthesky.device.cameras.still_source import StillSource
 from pinthesky.device.cameras.synthetic_scene import Scene
 from pinthesky.device.cameras.timeline import LumaRate
-from pinthesky.device.ports import DEFAULT_PICTURE, Camera, CameraDescription, CameraLost, FootageEnded, LumaFrame, Sink
+from pinthesky.device.ports import (
+    DEFAULT_PICTURE,
+    Camera,
+    CameraDescription,
+    CameraLost,
+    FootageEnded,
+    LumaFrame,
+    Sink,
+    SubstreamLost,
+    SubstreamSink,
+)
 from pinthesky.errors import InvariantBroken, Unavailable
 
 if TYPE_CHECKING:
@@ -36,12 +49,26 @@ _BEHIND_MAX_S = 10.0
 class _Kit(NamedTuple):
     """What an open camera works with."""
 
+    settings: CameraSettings
     scene: Scene
     encoder: H264Encoder
     luma: LumaMaker
     masker: Optional[Masker]
     framerate: int
     rotation: int
+
+    @property
+    def substream_size(self) -> tuple[int, int]:
+        """(width, height), as the low-resolution stream of a Pi's camera has it."""
+        return luma_size_before_turn(*self.settings.size, self.rotation)
+
+
+class _Substream(NamedTuple):
+    """The second stream, while somebody wants it."""
+
+    encoder: H264Encoder
+    delivery: Delivery
+    size: tuple[int, int]
 
 
 class SyntheticCamera(Camera):
@@ -69,6 +96,7 @@ class SyntheticCamera(Camera):
         self._stop = threading.Event()
         self._released = threading.Event()
         self._stills: StillSource[VideoFrame] = StillSource(monotonic)
+        self._substream: Optional[_Substream] = None
 
     def open(
         self,
@@ -84,6 +112,7 @@ class SyntheticCamera(Camera):
         width, height = settings.size
         rotation = settings.rotation
         self._kit = kit = _Kit(
+            settings=settings,
             scene=Scene(width, height, self._address.seed),
             encoder=H264Encoder(settings, width=width, height=height, framerate=settings.framerate),
             luma=LumaMaker(width, height, rotation),
@@ -101,6 +130,8 @@ class SyntheticCamera(Camera):
             rotation_left=rotation,
             luma_size=kit.luma.size,
             can_mask=True,
+            extra={"encoder": "libx264", "forced_keyframes": "yes"},
+            substream_size=kit.substream_size,
         )
 
     def start(self, sink: Sink) -> None:
@@ -124,15 +155,40 @@ class SyntheticCamera(Camera):
         self._kit.encoder.request_keyframe()
         return True
 
+    def start_substream(self, sink: SubstreamSink, *, bitrate: int) -> None:
+        """See `Camera.start_substream`."""
+        kit = self._kit
+        if kit is None or self._painter is None:
+            raise Unavailable("the camera is not started")
+        self.stop_substream()
+        width, height = kit.substream_size
+        wanted = msgspec.structs.replace(kit.settings, encoding_bitrate=bitrate)
+        encoder = H264Encoder(wanted, width=width, height=height, framerate=kit.framerate)
+        self._substream = _Substream(encoder, Delivery(sink, SubstreamLost), (width, height))
+
+    def request_substream_keyframe(self) -> bool:
+        """See `Camera.request_substream_keyframe`."""
+        if self._substream is None or self._substream.delivery.ended:
+            return False
+        self._substream.encoder.request_keyframe()
+        return True
+
+    def stop_substream(self) -> None:
+        """See `Camera.stop_substream`."""
+        if self._substream is not None:
+            self._substream.delivery.end()
+        self._substream = None
+
     def close(self, timeout_s: float) -> bool:
         """See `Camera.close`."""
         self._stop.set()
+        self._lose_substream("the camera is closed")
         self._stills.end("the camera is closed")
         if self._painter is not None:
             self._painter.join(timeout_s)
             if self._painter.is_alive():
                 return False
-        self._painter = self._kit = None
+        self._painter = self._kit = self._substream = None
         return True
 
     def release(self) -> None:
@@ -147,6 +203,7 @@ class SyntheticCamera(Camera):
             reason = f"the synthetic camera failed: {type(error).__name__}"
         if reason is not None and not self._stop.is_set():
             self._stills.end(reason)
+            self._lose_substream(reason)
             sink(CameraLost(reason))
 
     def _play(self, kit: _Kit, sink: Sink) -> Optional[str]:
@@ -166,6 +223,7 @@ class SyntheticCamera(Camera):
                 return "the script says so"
             moment = self._address.script.at(time_s)
             if moment is None:
+                self._lose_substream("the footage has ended")
                 sink(FootageEnded())
                 return None
             if moment.action is Action.HANG:
@@ -190,6 +248,22 @@ class SyntheticCamera(Camera):
         if luma is not None:
             sink(LumaFrame(luma, timestamp_us))
         self._stills.put(picture)
+        self._give_small(picture, timestamp_us)
+
+    def _give_small(self, picture: VideoFrame, timestamp_us: int) -> None:
+        substream = self._substream
+        if substream is None or substream.delivery.ended:
+            return
+        try:
+            for packet in substream.encoder.encode(picture.reformat(*substream.size), timestamp_us):
+                substream.delivery.hand_over(packet)
+        except Exception as error:
+            logger.exception("the second stream failed")
+            substream.delivery.lose(f"its pictures cannot be handed over: {type(error).__name__}")
+
+    def _lose_substream(self, reason: str) -> None:
+        if self._substream is not None:
+            self._substream.delivery.lose(reason)
 
     def _number_now(self, kit: _Kit) -> int:
         return max(0, int(self._now_s() * kit.framerate))

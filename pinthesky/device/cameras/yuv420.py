@@ -112,7 +112,7 @@ class LumaTap:
         self._block = max(1, math.ceil(layout.width / width_max), math.ceil(layout.height / height_max))
         self._width, self._height = even_size(layout.width // self._block, layout.height // self._block)
         self._rotation_left = rotation_left
-        self._table = None if full_range else _full_range_table(16, 219)
+        self._table = None if full_range else _full_range_table(16, 219).tobytes()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -126,8 +126,13 @@ class LumaTap:
             block = self._block
             whole = plane[: self._height * block, : self._width * block]
             plane = whole.reshape(self._height, block, self._width, block).mean(axis=(1, 3)).astype(np.uint8)
-        frame = plane.copy() if self._table is None else self._table.take(plane)
-        return turned(frame, self._rotation_left)
+        return turned(self._in_full_range(plane), self._rotation_left)
+
+    def _in_full_range(self, plane: NDArray[Any]) -> NDArray[Any]:
+        if self._table is None:
+            return plane.copy()
+        # Of bytes, since numpy would look up by indices eight times the size of the picture, in fresh memory each time.
+        return np.frombuffer(bytearray(plane.tobytes()).translate(self._table), np.uint8).reshape(plane.shape)
 
 
 def as_shown(planes: Planes, *, rotation_left: int, full_range: bool = False) -> Planes:

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pinthesky.device.cameras.delivery import Delivery
+from pinthesky.device.cameras.detections import Detections
 from pinthesky.device.cameras.picamera2_session import Session, StreamView
 from pinthesky.device.cameras.yuv420 import Layout, LumaTap, PrivacyBurner
-from pinthesky.device.ports import CameraLost, LumaFrame, Packet
+from pinthesky.device.ports import CameraLost, Label, Labels, LumaFrame, Packet, SubstreamLost
 from pinthesky.errors import Unavailable
 
 START = b"\x00\x00\x00\x01"
@@ -21,7 +23,7 @@ LAYOUT = Layout(16, 8, 32)
 class World:
     """A session, its sink, and requests made of numbers."""
 
-    def __init__(self, masks: PrivacyBurner | None = None) -> None:
+    def __init__(self, masks: PrivacyBurner | None = None, detections: Detections | None = None) -> None:
         self.frames: list[object] = []
         self.broken: str | None = None
         self.memory = {
@@ -35,6 +37,7 @@ class World:
             luma=LumaTap(LAYOUT, rotation_left=0, full_range=True),
             mapped=self.mapped,
             timestamp_us=lambda request: request,
+            detections=detections,
         )
 
     def take(self, frame: object) -> None:
@@ -137,3 +140,39 @@ def test_after_the_end_nothing_comes_any_more_and_it_is_no_loss(world: World):
     world.session.picture_encoded(SPS + PPS + IDR, 0)
     world.session.lose("too late")
     assert world.frames == []
+
+
+class TestLabels:
+    PERSON = Label("person", 0.9, (0.0, 0.0, 1.0, 1.0))
+
+    class Sure:
+        def labels(self, seen: object) -> tuple[Label, ...]:
+            return (TestLabels.PERSON,) if seen == 2_000_000 else ()
+
+    def test_they_follow_the_packet_of_their_picture(self):
+        world = World(detections=Detections(self.Sure(), lambda request: request))
+        for timestamp_us in (1_000_000, 2_000_000):
+            world.session.picture_taken(timestamp_us)
+        world.session.picture_encoded(SPS + PPS + IDR, 1_000_000)
+        world.session.picture_encoded(SLICE, 2_000_000)
+        world.session.picture_encoded(SLICE, 3_000_000)
+        assert [frame for frame in world.frames if not isinstance(frame, LumaFrame)] == [
+            Packet(SPS + PPS + IDR, 1_000_000, True),
+            Packet(SLICE, 2_000_000, False),
+            Labels((self.PERSON,), 2_000_000),
+            Packet(SLICE, 3_000_000, False),
+        ]
+
+
+class TestSecondStream:
+    def test_it_ends_when_a_picture_could_not_be_masked(self, world: World):
+        told: list[object] = []
+        world.session.attach(Delivery(told.append, SubstreamLost))
+        world.broken = "lores"
+        world.session.picture_taken(1)
+        assert told == [SubstreamLost("its pictures cannot be taken over: RuntimeError")]
+
+    def test_it_does_not_begin_where_the_camera_is_lost(self, world: World):
+        world.session.lose("the cable")
+        with pytest.raises(Unavailable):
+            world.session.attach(Delivery(lambda _: None, SubstreamLost))

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from picamera2 import Picamera2
 
-from pinthesky.device.cameras import annex_b, picamera2
+from pinthesky.device.cameras import annex_b, picamera2, picamera2_substream
 from pinthesky.device.cameras.geometry import polygon_mask, turned
 from pinthesky.device.cameras.picamera2 import PiCamera, Picamera2Camera, pi_cameras
 from pinthesky.device.cameras.yuv420 import LumaTap, Planes, PrivacyBurner
+from pinthesky.device.ports import SubstreamLost
 from pinthesky.errors import InvalidInput, Unavailable
 from pinthesky.model.settings import CameraSettings, PictureSettings
 from tests.contracts.camera_contract import CLOSE_S, Catcher, decoded_still, settings
@@ -59,7 +60,7 @@ def eroded(area: np.ndarray, margin: int) -> np.ndarray:
 
 class TestChoosing:
     def test_the_cameras_are_listed_by_number_and_sensor(self):
-        assert pi_cameras() == [PiCamera(0, "imx219"), PiCamera(1, "imx708")]
+        assert pi_cameras() == [PiCamera(0, "imx219"), PiCamera(1, "imx708"), PiCamera(2, "imx500")]
 
     def test_a_camera_on_usb_is_not_one_of_the_pis_own(self, monkeypatch):
         found = [
@@ -75,7 +76,7 @@ class TestChoosing:
             Picamera2Camera(address)
 
     def test_a_camera_that_is_not_there_may_come_and_the_message_says_which_are(self):
-        with pytest.raises(Unavailable, match=r"no camera 7 \(found: imx219, imx708\)"):
+        with pytest.raises(Unavailable, match=r"no camera 7 \(found: imx219, imx708, imx500\)"):
             Picamera2Camera("picamera2:7").open(settings(), [])
 
     def test_two_cameras_run_side_by_side(self):
@@ -230,9 +231,9 @@ class TestPrivacyMasks:
 class TestPackets:
     def test_keyframes_come_every_two_seconds_by_themselves(self):
         with running(Picamera2Camera(), settings()) as (_, caught):
-            assert caught.wait_for(lambda: sum(packet.is_keyframe for packet in caught.packets) >= 3)
+            assert caught.wait_for(lambda: sum(packet.is_keyframe for packet in caught.packets) >= 2)
         times = [packet.timestamp_us for packet in caught.packets if packet.is_keyframe]
-        assert all(later - earlier <= 2_200_000 for earlier, later in zip(times, times[1:]))
+        assert 1_900_000 <= times[1] - times[0] <= 2_200_000
 
     def test_the_clock_goes_on_over_a_new_start(self):
         camera = Picamera2Camera()
@@ -260,6 +261,117 @@ class TestPackets:
             assert caught.wait_for(lambda: caught.packets)
         parameters = next(nal for nal in annex_b.split(caught.packets[0].data) if nal[0] & 31 == 7)
         assert parameters[1] == idc
+
+
+class TestSensorMode:
+    SIZES = ((640, 480), (1640, 1232), (1920, 1080), (3280, 2464))
+
+    @pytest.fixture
+    def as_on_a_pi(self, monkeypatch):
+        """The library takes the camera for one of the Pi's own, with the modes of an IMX219."""
+        camera = Picamera2(0)
+        monkeypatch.setattr(camera, "_is_rpi_camera", lambda: True)
+        modes = [{"format": "SRGGB10_CSI2P", "size": size} for size in self.SIZES]
+        monkeypatch.setattr(camera, "_raw_modes", modes)
+        monkeypatch.setattr(camera, "sensor_format", "SRGGB10_CSI2P")
+        monkeypatch.setattr(camera, "_raw_stream_ignore_list", [])
+        yield camera
+        camera.close()
+
+    def chosen(self, camera, wanted: CameraSettings) -> tuple[int, int, int]:
+        """Width, height and bits that the library asks of libcamera."""
+        mode = picamera2._sensor_mode(camera, wanted)
+        sensor = camera._make_libcamera_config(
+            {**picamera2._streams_wanted(camera, wanted, mode), "raw": None}
+        ).sensor_config
+        return sensor.output_size.width, sensor.output_size.height, sensor.bit_depth
+
+    def test_the_library_is_asked_for_the_mode_that_shows_all_the_sensor_sees(self, as_on_a_pi):
+        assert self.chosen(as_on_a_pi, settings_of()) == (1640, 1232, 10)
+
+    @pytest.mark.parametrize("wanted", [settings_of("1920x1080"), settings_of(framerate=60)])
+    def test_a_picture_too_large_or_too_fast_for_it_leaves_the_mode_to_the_library(self, as_on_a_pi, wanted, caplog):
+        with caplog.at_level("INFO"):
+            assert picamera2._sensor_mode(as_on_a_pi, wanted) == {}
+        assert "may show less" in caplog.text
+        assert self.chosen(as_on_a_pi, wanted)[:2] == wanted.size
+
+    def test_a_mode_that_is_refused_is_given_up(self, monkeypatch, caplog):
+        wanted = picamera2._streams_wanted
+
+        def strict(camera, asked, mode):
+            if mode:
+                raise RuntimeError("Invalid camera configuration: None")
+            return wanted(camera, asked, mode)
+
+        monkeypatch.setattr(picamera2, "_streams_wanted", strict)
+        with caplog.at_level("INFO"), running(Picamera2Camera(), settings()) as (_, caught):
+            assert caught.wait_for(lambda: caught.packets)
+        assert "refuses its mode 1640x1232" in caplog.text
+
+    def test_a_mode_that_the_sensor_has_not_is_told(self, monkeypatch, caplog):
+        given = {"sensor": {"output_size": (3280, 2464), "bit_depth": 10}}
+        library = SimpleNamespace(
+            configure=lambda _: None,
+            camera_configuration=lambda: given,
+            camera_properties={"Model": "imx219"},
+        )
+        monkeypatch.setattr(picamera2, "_streams_wanted", lambda *_: {})
+        with caplog.at_level("INFO"):
+            assert picamera2._streams_as_given(library, settings()) is given
+        assert "has no mode 1640x1232 and takes 3280x2464" in caplog.text
+
+
+class TestSecondStream:
+    def test_it_ends_with_the_recording_when_a_picture_cannot_be_masked(self, monkeypatch):
+        small = Catcher()
+        camera = Picamera2Camera()
+        with running(camera, settings(), [BOX]) as (_, caught):
+            camera.start_substream(small, bitrate=200_000)
+            assert small.wait_for(lambda: len(small.packets) >= 3)
+            monkeypatch.setattr(PrivacyBurner, "burn", lambda *_: 1 / 0)
+            assert small.wait_for(lambda: isinstance(small.frames[-1], SubstreamLost))
+            assert caught.wait_for(lambda: caught.losses)
+            with pytest.raises(Unavailable):
+                camera.start_substream(Catcher(), bitrate=200_000)
+
+    def test_an_encoder_that_fails_ends_it_and_the_recording_goes_on(self):
+        small = Catcher()
+        camera = Picamera2Camera()
+        with running(camera, settings()) as (_, caught):
+            camera.start_substream(small, bitrate=200_000)
+            assert small.wait_for(lambda: small.packets)
+            assert camera._substream is not None
+            camera._substream._encoder._h264 = None
+            assert small.wait_for(lambda: isinstance(small.frames[-1], SubstreamLost))
+            count = len(caught.packets)
+            assert caught.wait_for(lambda: len(caught.packets) >= count + 5)
+            camera.start_substream(again := Catcher(), bitrate=200_000)
+            assert again.wait_for(lambda: again.packets)
+
+    @pytest.mark.parametrize("step", ["start_encoder", "stop_encoder"])
+    def test_an_encoder_that_hangs_holds_nobody_up(self, monkeypatch, step):
+        monkeypatch.setattr(picamera2_substream, "TIMEOUT_S", 0.2)
+        monkeypatch.setattr(picamera2, "TIMEOUT_S", 0.2)
+        released, small, caught = threading.Event(), Catcher(), Catcher()
+        camera = Picamera2Camera()
+        camera.open(settings(), [])
+        camera.start(caught)
+        assert caught.wait_for(lambda: caught.packets)
+        real = getattr(camera._camera, step)
+        monkeypatch.setattr(
+            camera._camera, step, lambda *args, **named: (released.wait(20), real(*args, **named)), raising=False
+        )
+        if step == "stop_encoder":
+            camera.start_substream(small, bitrate=200_000)
+            assert small.wait_for(lambda: small.packets)
+        with pytest.raises(Unavailable):
+            (camera.start_substream(small, bitrate=200_000) if step == "start_encoder" else camera.stop_substream())
+        count = len(caught.packets)
+        assert caught.wait_for(lambda: len(caught.packets) >= count + 5)
+        assert not camera.close(0.2)
+        released.set()
+        assert camera.close(CLOSE_S)
 
 
 class TestFaults:
@@ -351,7 +463,7 @@ class TestFaults:
         assert time.monotonic() - began_s < 2.0
         assert camera.close(CLOSE_S)
 
-    def test_twenty_times_open_and_close_leave_no_file_and_no_thread(self):
+    def test_ten_times_open_and_close_leave_no_file_and_no_thread(self):
         def next_fd() -> int:
             fd = os.open(os.devnull, os.O_RDONLY)
             os.close(fd)
@@ -359,7 +471,7 @@ class TestFaults:
 
         camera = Picamera2Camera()
         first = None
-        for _ in range(20):
+        for _ in range(10):
             with running(camera, settings()) as (_, caught):
                 assert caught.wait_for(lambda caught=caught: caught.packets)
             first = first if first is not None else (next_fd(), threading.active_count())

@@ -13,6 +13,7 @@ from tests.contracts.camera_contract import (
     StallContract,
     TurningContract,
 )
+from tests.contracts.substream_contract import SubstreamContract
 from tests.picamera2.virtual_camera import stage
 
 
@@ -34,7 +35,7 @@ class VirtualRig(Rig):
     def mend(self) -> None: ...
 
 
-class TestPicamera2(CameraContract, TurningContract, MaskingContract, StallContract, LossContract):
+class TestPicamera2(CameraContract, TurningContract, MaskingContract, SubstreamContract, StallContract, LossContract):
     @contextmanager
     def make_rig(self):
         yield VirtualRig()

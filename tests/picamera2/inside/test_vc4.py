@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 from picamera2.encoders import H264Encoder, LibavH264Encoder
 
 from pinthesky.device.cameras import picamera2
 from pinthesky.device.cameras.picamera2 import Picamera2Camera
+from pinthesky.device.cameras.picamera2_encoding import IN_FLIGHT_MAX, SKIPPED_MAX, SecondHardwareEncoder
+from pinthesky.device.cameras.picamera2_substream import Substream
 from pinthesky.errors import InvalidInput, Unavailable
 from pinthesky.model.settings import CameraSettings
 from tests.contracts.camera_contract import CLOSE_S, Catcher, settings
@@ -86,6 +90,31 @@ class TestHardwareEncoder:
         assert encoder_of(camera).iperiod == 20
         assert camera.close(CLOSE_S)
 
+    def test_a_second_one_gets_the_bits_it_was_given_and_its_failure_leaves_the_recording_alone(
+        self, monkeypatch, encoder_device, tmp_path
+    ):
+        device = picamera2.HARDWARE_ENCODER
+        monkeypatch.setattr(picamera2, "HARDWARE_ENCODER", tmp_path / "nowhere")
+        camera, caught = Picamera2Camera(), Catcher()
+        camera.open(settings(), [])
+        camera.start(caught)
+        assert caught.wait_for(lambda: caught.packets)
+        monkeypatch.setattr(picamera2, "HARDWARE_ENCODER", device)
+        asked = []
+
+        def substream(library, encoder, sink):
+            asked.append(encoder)
+            return Substream(library, encoder, sink)
+
+        monkeypatch.setattr(picamera2, "Substream", substream)
+        with pytest.raises(Unavailable, match="video11"):
+            camera.start_substream(Catcher(), bitrate=200_000)
+        assert type(asked[0]) is SecondHardwareEncoder
+        assert (asked[0].bitrate, asked[0].iperiod) == (200_000, 40)
+        count = len(caught.packets)
+        assert caught.wait_for(lambda: len(caught.packets) >= count + 5)
+        assert camera.close(CLOSE_S)
+
     def test_one_that_does_not_start_makes_the_camera_unavailable_and_lets_it_go(self, monkeypatch, tmp_path):
         camera = Picamera2Camera()
         camera.open(settings(), [])
@@ -99,3 +128,58 @@ class TestHardwareEncoder:
         camera.start(caught)
         assert caught.wait_for(lambda: caught.packets)
         assert camera.close(CLOSE_S)
+
+
+class Request:
+    """One of the library's, as far as uses of it are counted."""
+
+    def __init__(self) -> None:
+        self.ref_count = 1
+
+    def acquire(self) -> None:
+        self.ref_count += 1
+
+    def release(self) -> None:
+        self.ref_count -= 1
+
+
+class TestSecondHardwareEncoder:
+    @pytest.fixture
+    def encoder(self, monkeypatch):
+        """Started as the library starts it, but for the device; what it would hand to the driver stays there."""
+
+        def encode(encoder, _stream, request):
+            request.acquire()
+            if encoder.broken:
+                raise OSError("ioctl")
+            encoder.buf_frame.put(request)
+
+        monkeypatch.setattr(H264Encoder, "_encode", encode)
+        encoder = SecondHardwareEncoder(bitrate=200_000)
+        encoder.buf_frame, encoder.broken = queue.Queue(), False
+        self.told: list[str] = []
+        encoder.on_failure = self.told.append
+        return encoder
+
+    def test_one_that_falls_behind_keeps_few_buffers_and_goes_on_when_it_can(self, encoder):
+        requests = [Request() for _ in range(IN_FLIGHT_MAX + 5)]
+        for request in requests:
+            encoder._encode("lores", request)
+        assert [request.ref_count for request in requests] == [2] * IN_FLIGHT_MAX + [1] * 5
+        encoder.buf_frame.get().release()
+        encoder._encode("lores", late := Request())
+        assert late.ref_count == 2
+        assert self.told == []
+
+    def test_one_that_never_answers_is_given_up_and_told_once(self, encoder):
+        for _ in range(IN_FLIGHT_MAX + SKIPPED_MAX * 2):
+            encoder._encode("lores", Request())
+        assert self.told == ["its encoder does not answer"]
+        assert encoder.buf_frame.qsize() == IN_FLIGHT_MAX
+
+    def test_an_error_of_the_driver_leaves_neither_the_thread_nor_a_buffer_behind(self, encoder):
+        encoder.broken, request = True, Request()
+        encoder._encode("lores", request)
+        encoder._encode("lores", request)
+        assert request.ref_count == 1
+        assert self.told == ["its pictures cannot be encoded: OSError"]
