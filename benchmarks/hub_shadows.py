@@ -73,8 +73,10 @@ def main() -> None:
         folder = Path(name)
         with HubBroker(folder) as broker, ThingsHub(folder, broker.socket):
             ours, theirs = multiprocessing.get_context("spawn").Pipe()
-            arguments = (str(broker.socket), options.things, options.updates, theirs)
-            process = multiprocessing.get_context("spawn").Process(target=simulate, args=arguments)
+            arguments = (str(broker.socket), options.things, options.updates)
+            process = multiprocessing.get_context("spawn").Process(
+                target=simulate, args=arguments, kwargs={"answer": theirs}
+            )
             cpu = resource.getrusage(resource.RUSAGE_SELF).ru_utime
             process.start()
             begun = time.perf_counter()

@@ -45,6 +45,8 @@ BENCHMARKS = (
     Benchmark("latency"),
     Benchmark("startup"),
     Benchmark("clip_cost"),
+    Benchmark("adapter_cost"),
+    Benchmark("hub_objects"),
     Benchmark("motion_cost", has_headlines=False),
     Benchmark("peers"),
     Benchmark("motion_quality", has_headlines=False, arguments=("--seeds", "7")),

@@ -33,6 +33,7 @@ ROWS = {
     "latency": ["figures shown"],
     "startup": ["packets given, cold", "a camera through PyAV, warm", "pinthesky.device.daemon"],
     "clip_cost": ["bare PyAV remux"],
+    "adapter_cost": ["picamera2 alone", "the adapter", "a packet taken over", "a picture made into a luma frame"],
     "motion_cost": ["320x240", "160x120"],
 }
 QUICK = {"motion_cost": ["--rounds", "1"]}
@@ -54,6 +55,8 @@ def test_a_benchmark_runs_and_prints_its_table(benchmark: Benchmark, tmp_path: P
         timeout=120,
     )
     assert ran.returncode == 0, ran.stderr
+    if ran.stdout.startswith("left out: "):
+        pytest.skip(ran.stdout.strip())
     lines = ran.stdout.splitlines()
     for row in ROWS[benchmark.name]:
         assert any(line.startswith(row) for line in lines), f"no row {row!r} in:\n{ran.stdout}"

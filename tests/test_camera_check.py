@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pinthesky.device.cameras.scripted import ScriptedCamera
-from pinthesky.device.ports import CameraDescription, CameraLost, Frame, LumaFrame, Packet
+from pinthesky.device.ports import CameraDescription, CameraLost, Frame, LumaFrame, Packet, SubstreamLost
 from pinthesky.errors import Unavailable
 from pinthesky.model.settings import CameraSettings
 from tools import camera_check, camera_measurement
@@ -140,6 +141,45 @@ def test_a_camera_that_is_silent_and_does_not_close_is_said(monkeypatch: pytest.
     assert "| keyframes on demand | not possible |" in text
 
 
+class TwoStreams(Driven):
+    """Gives `second` at once when it is asked for its second stream."""
+
+    second: list[Packet | SubstreamLost] = []  # noqa: RUF012 - each test sets its own
+
+    def open(self, settings, privacy_masks, **named) -> CameraDescription:
+        return super().open(settings, privacy_masks, **named)._replace(substream_size=(320, 240))
+
+    def start_substream(self, sink, *, bitrate: int) -> None:
+        for frame in self.second:
+            sink(frame)
+
+
+@pytest.mark.parametrize(
+    "second, said",
+    [
+        ([Packet(KEYFRAME, 0, is_keyframe=True)], []),
+        ([], ["the second stream did not come, or not from a keyframe on"]),
+        ([SubstreamLost("no encoder")], ["the second stream failed: no encoder"]),
+    ],
+)
+def test_a_second_stream_that_does_not_come_is_said(monkeypatch: pytest.MonkeyPatch, second, said):
+    monkeypatch.setattr(TwoStreams, "second", second)
+    found = measure(TwoStreams(keyframes=True, stills=True), SETTINGS, 1.0)
+    assert concerns(found) == said
+    assert ("| second stream | did not come |" in report(found)) == bool(said)
+
+
+def test_a_second_stream_that_cannot_be_started_or_stopped_is_said(monkeypatch: pytest.MonkeyPatch):
+    def refuse(self, *_given, **_named) -> None:
+        raise Unavailable("busy")
+
+    for name in ("start_substream", "stop_substream"):
+        monkeypatch.setattr(TwoStreams, name, refuse)
+    assert concerns(measure(TwoStreams(keyframes=True, stills=True), SETTINGS, 1.0)) == [
+        "the second stream failed: busy"
+    ]
+
+
 def test_a_still_that_is_not_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch):
     def refuse(self, timeout_s: float) -> bytes:
         raise Unavailable("no picture")
@@ -174,6 +214,7 @@ def test_the_command_runs_the_synthetic_camera_for_seconds(capsys: pytest.Captur
     assert "- asked for: 320x240 at 10, 3 Mb/s, high 4, rotation 0" in text
     assert "| parameter set | High, level 4 (avc1.640028), 320x240, rate 10" in text
     assert "bitstream_restriction yes, reorders 0" in text
+    assert re.search(r"\| second stream \| 320x240, first packet \d+ ms after it was asked for, 1\d\.", text)
     assert "All as it should be." in text
 
 

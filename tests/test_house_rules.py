@@ -109,7 +109,10 @@ def test_links_between_documents_lead_somewhere():
 
 def test_the_architecture_names_every_part_of_the_daemon():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    parts = {source.module.rpartition(".")[2] for source in PACKAGE if source.path.count("/") == 2} - {"__init__", "__main__"}
+    parts = {source.module.rpartition(".")[2] for source in PACKAGE if source.path.count("/") == 2} - {
+        "__init__",
+        "__main__",
+    }
     unnamed = {part for part in parts if f"`{part}`" not in text}
     assert "camera_thread" in parts
     assert not unnamed

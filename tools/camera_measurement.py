@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pinthesky.device.cameras import annex_b
-from pinthesky.device.ports import Camera, CameraDescription, CameraLost, FootageEnded, Frame, LumaFrame, Packet
+from pinthesky.device.ports import (
+    Camera,
+    CameraDescription,
+    CameraLost,
+    FootageEnded,
+    Frame,
+    LumaFrame,
+    Packet,
+    SubstreamLost,
+)
 from pinthesky.errors import PinTheSkyError
 from pinthesky.model.settings import CameraSettings
 
@@ -20,6 +29,7 @@ STILL_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 5.0
 FORCED_FRAMES_MAX = 6
 """A keyframe that was asked for and comes later came by itself."""
+SUBSTREAM_BITRATE = 300_000
 SYSTEM = Path("/")
 
 
@@ -72,6 +82,42 @@ class Recorder:
             return bool(condition())
 
 
+class SecondStream:
+    """The second stream, for the second half of a run: how soon it came, how much, and whether it ended by itself."""
+
+    def __init__(self, camera: Camera, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._began_s = monotonic()
+        self.seen: list[Seen] = []
+        self.failure: str | None = None
+        try:
+            camera.start_substream(self, bitrate=SUBSTREAM_BITRATE)
+        except PinTheSkyError as error:
+            self.failure = str(error)
+
+    def __call__(self, frame: Packet | SubstreamLost) -> None:
+        """Take a packet."""
+        if isinstance(frame, SubstreamLost):
+            self.failure = self.failure or frame.reason
+            return
+        alone = frame.is_keyframe and annex_b.stands_alone(frame.data)
+        self.seen.append(
+            Seen(self._monotonic(), frame.timestamp_us, len(frame.data), frame.is_keyframe, stands_alone=alone)
+        )
+
+    @property
+    def first_s(self) -> float | None:
+        """From asking for it to its first packet."""
+        return self.seen[0].arrived_s - self._began_s if self.seen else None
+
+    def stop(self, camera: Camera) -> None:
+        """End it."""
+        try:
+            camera.stop_substream()
+        except PinTheSkyError as error:
+            self.failure = self.failure or str(error)
+
+
 class Measured(NamedTuple):
     """Everything that a run has shown. Seconds, bytes, and percent of one core."""
 
@@ -91,12 +137,16 @@ class Measured(NamedTuple):
     close_s: float
     closed: bool
     degrees: tuple[float | None, float | None]
+    second: SecondStream | None
+    """None where the camera has none."""
 
 
 def measure(
     camera: Camera, settings: CameraSettings, seconds: float, *, monotonic: Callable[[], float] = time.monotonic
 ) -> Measured:
-    """Run the camera. The first half of the time it is left alone, then stills and keyframes are asked for in turn.
+    """Run the camera: left alone for half of the time, then with stills and keyframes asked for in turn.
+
+    The camera's second stream, where it has one, runs in the second half too.
 
     Raises Unavailable and InvalidInput as the camera does when it is opened and started.
     """
@@ -107,13 +157,16 @@ def measure(
     opened_s = monotonic()
     try:
         camera.start(recorder)
-        recorder.wait(lambda: recorder.packets, OPEN_PATIENCE_S)
+        recorder.wait(lambda: recorder.packets, description.first_packet_s or OPEN_PATIENCE_S)
         first_s = recorder.packets[0].arrived_s - opened_s if recorder.packets else None
         run_s, run_cpu_s = monotonic(), time.process_time()
         recorder.wait(lambda: False, seconds / 2)
         quiet = _percent(time.process_time() - run_cpu_s, monotonic() - run_s)
         asked = _Asked(camera, recorder, monotonic)
+        second = None if description.substream_size is None else SecondStream(camera, monotonic)
         asked.run(run_s + seconds, seconds / 2)
+        if second is not None:
+            second.stop(camera)
         overall = _percent(time.process_time() - run_cpu_s, monotonic() - run_s)
     finally:
         close_s = monotonic()
@@ -136,6 +189,7 @@ def measure(
         close_s=close_s,
         closed=closed,
         degrees=(degrees, temperature()),
+        second=second,
     )
 
 

@@ -14,7 +14,7 @@ from pinthesky.device.pi_model import pi_model
 from pinthesky.device.ports import CameraDescription
 from pinthesky.model.settings import CameraSettings
 from pinthesky.version import __version__
-from tools.camera_measurement import FORCED_FRAMES_MAX, OPEN_PATIENCE_S, Measured, Recorder, Seen, read
+from tools.camera_measurement import FORCED_FRAMES_MAX, OPEN_PATIENCE_S, Measured, Recorder, SecondStream, Seen, read
 from tools.sequence_parameters import sequence_parameters
 
 GAP_FRAMES = 1.5
@@ -46,11 +46,21 @@ def concerns(found: Measured) -> list[str]:
     missing = found.forced_asked - found.forced_refused - len(found.forced_s)
     if missing:
         said.append(f"{missing} keyframes were promised and did not come within {FORCED_FRAMES_MAX} pictures")
+    said += _concerns_of_second(found.second)
     if found.description.luma_size is not None and recorder.luma_shape is None:
         said.append("no luma frame came")
     if not found.closed:
         said.append("the camera does not close")
     return said
+
+
+def _concerns_of_second(second: SecondStream | None) -> list[str]:
+    if second is None:
+        return []
+    if second.failure is not None:
+        return [f"the second stream failed: {second.failure}"]
+    came = second.seen and second.seen[0].stands_alone
+    return [] if came else ["the second stream did not come, or not from a keyframe on"]
 
 
 def report(found: Measured) -> str:
@@ -88,6 +98,7 @@ def _rows(found: Measured) -> list[tuple[str, str]]:
         ("keyframes on demand", forced),
         ("stills", f"{_spread(found.still_s)}, {_spread_kb(found.still_bytes)}, {len(found.still_failures)} failed"),
         ("luma frames", _luma(recorder)),
+        ("second stream", _second(found)),
         ("CPU", f"{found.cpu_quiet:.1f} % of a core left alone, {found.cpu_all:.1f} % in all"),
         ("memory", _memory()),
         (
@@ -187,6 +198,20 @@ def _luma(recorder: Recorder) -> str:
     times = recorder.luma_us
     rate = (len(times) - 1) * _US / (times[-1] - times[0]) if len(times) > 1 else 0.0
     return f"{width}x{height}, stride {stride}, step {step}, {rate:.1f} a second"
+
+
+def _second(found: Measured) -> str:
+    second, size = found.second, found.description.substream_size
+    if second is None or size is None:
+        return "none"
+    if not second.seen:
+        return "did not come"
+    span_s = max(1e-6, (second.seen[-1].timestamp_us - second.seen[0].timestamp_us) / _US)
+    bits = 8 * sum(packet.size for packet in second.seen)
+    return (
+        f"{size[0]}x{size[1]}, first packet {_ms(second.first_s)} after it was asked for, "
+        f"{_rate(second.seen):.2f} a second, {bits / span_s / _US:.2f} Mb/s"
+    )
 
 
 def _ms(seconds: float | None) -> str:

@@ -24,7 +24,7 @@ defaults.
 - A wrong value, or a name that does not exist, ends the start with exit code 2 and one line that names the file, the
   key and the bound.
 - Files are relative to the folder of `hub.toml`.
-- Ports below 1024 need a right: the [systemd unit](../guide/hub.md#as-a-service) has it.
+- Ports below 1024 need a right: the systemd unit in `service/systemd` has it.
 """
 
 

@@ -34,7 +34,7 @@ WAITING_BYTES_MAX = 32 * 1024 * 1024
 """Most bytes of messages that wait for the broker."""
 RECEIVED_MAX = 1024
 """Most messages that the broker may have under way to us, not yet acknowledged."""
-RECONNECT_FIRST_S = 1
+RECONNECT_FIRST_S = 0.1
 RECONNECT_LAST_S = 4
 """Short, since the broker is on this machine, and back within a second or two if it died."""
 KEEPALIVE_S = 30
@@ -88,7 +88,7 @@ class HubMqtt:
         )
         client.max_inflight_messages_set(WAITING_MESSAGES_MAX)
         client.max_queued_messages_set(WAITING_MESSAGES_MAX)
-        client.reconnect_delay_set(RECONNECT_FIRST_S, RECONNECT_LAST_S)
+        client.reconnect_delay_set(RECONNECT_FIRST_S, RECONNECT_LAST_S)  # type: ignore[arg-type]  # it only calculates with it
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe

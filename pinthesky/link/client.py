@@ -58,7 +58,7 @@ class Client:
                 self._connection,
                 thing_name=configuration.thing_name,
                 settings=configuration.jobs,
-                state_dir=_state_folder(configuration.state_directory / "jobs"),
+                state_dir=_made(configuration.state_directory / "jobs", "state-directory"),
             )
         self._watchdog = Watchdog(self._notifier, {self._files.name: lambda: time.monotonic() - self._files.last_beat})
 
@@ -70,7 +70,8 @@ class Client:
             if pub_sub.publish_queue is not None:
                 if pub_sub.publish_file is not None:
                     logger.info("The queue %s takes the place of %s", pub_sub.publish_queue, pub_sub.publish_file)
-                files.add(EventQueue(_state_folder(pub_sub.publish_queue), topic, mqtt, wake=files.wake))
+                folder = _made(pub_sub.publish_queue, "samples.pub-sub.publish-queue")
+                files.add(EventQueue(folder, topic, mqtt, wake=files.wake))
             elif pub_sub.publish_file is not None:
                 on_change = pub_sub.publish_on_change
                 files.add(PublishFile(pub_sub.publish_file, topic, mqtt, on_change=on_change, wake=files.wake))
@@ -122,11 +123,12 @@ class Client:
         self._ended.set()
 
 
-def _state_folder(path: Path) -> Path:
+def _made(path: Path, key: str) -> Path:
+    """The folder, which `key` names, and which is made if it is missing."""
     try:
         durable_files.make_folder(path)
     except OSError as error:
-        raise InvalidInput("state-directory", f"cannot make {path}: {error.strerror}") from error
+        raise InvalidInput(key, f"cannot make {path}: {error.strerror}") from error
     return path
 
 

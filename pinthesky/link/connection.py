@@ -136,7 +136,8 @@ class Connection:
             self._stopping = True
             connected = self._connected
         self._drained.wait(min(_LAST_WORDS_S, timeout_s / 4))
-        self._client.stop()
+        # Without the packet the broker takes the end for a loss, and publishes the will.
+        self._client.stop(mqtt5.DisconnectPacket())
         # An attempt that failed in TLS cannot be ended for half a minute; nothing hangs on it.
         stopped = self._stopped.wait(timeout_s / 2 if connected else _ATTEMPT_ENDS_S) or not connected
         return self._doctor.stop(timeout_s / 4) and stopped

@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.house.source import ROOT
-from tests.support.small_wheels import SmallWheel, make_wheel
+from tests.support.small_wheels import LOOKS_AROUND, SmallWheel, make_wheel
 from tests.support.throwaway_machine import BOOT_ID, BOOT_ID_SHOWN, ThrowawayMachine, missing
 
 WHEELHOUSE = ROOT / ".wheelhouse"
 STATE = "/var/lib/pinthesky"
 ADMIN_STATE = "/var/lib/pinthesky-admin"
+PROBED = (
+    *("/etc/x", "/usr/x", "/opt/pinthesky/x", "/opt/pinthesky/current/x", "/var/lib/pinthesky-admin/x", "/x"),
+    *("/var/log/x", "/proc/sys/kernel/hostname", "/home/x", f"{STATE}/x", "/tmp/x"),
+)
+"""What the daemon of version 1.0.0 tries to write."""
 
 
 class Pi:
@@ -44,12 +49,15 @@ class Pi:
             (jobs / handler.name).chmod(0o700)
         machine.must("chown", "-R", "pinthesky:pinthesky", "/opt/pinthesky/jobs")
         machine.path("/etc/pinthesky").mkdir()
-        machine.path("/etc/pinthesky/admin.env").write_text("PINTHESKY_SETTLE_S=1\n")
+        machine.path("/etc/pinthesky/admin.env").write_text("PINTHESKY_SETTLE_S=0.6\n")
         for folder in ("wheels", "wheelhouse"):
             machine.path(f"{ADMIN_STATE}/{folder}").mkdir(parents=True)
         for wheel in WHEELHOUSE.glob("msgspec-*"):
             shutil.copy(wheel, machine.path(f"{ADMIN_STATE}/wheelhouse"))
-        first = self.wheel("1.0.0")
+        probe = machine.path("/etc/systemd/system/pinthesky.service.d")
+        probe.mkdir()
+        probe.joinpath("probe.conf").write_text(f"[Service]\nEnvironment='PROBE={' '.join(PROBED)}'\n")
+        first = self.wheel("1.0.0", LOOKS_AROUND)
         folder = "/opt/pinthesky/1.0.0"
         machine.must(machine.python, "-m", "venv", "--system-site-packages", "--without-pip", folder)
         pip = [machine.python, "-m", "pip", "--python", f"{folder}/bin/python", "install", "--no-index", "--quiet"]

@@ -103,7 +103,8 @@ def test_a_command_file_that_was_read_is_not_read_again_after_a_restart(quiet: D
         quiet.kill()
     with running(quiet):
         quiet.wait_log("Watching synthetic")
-        quiet.event_input.write_bytes(quiet.event_input.read_bytes() + b'{"name":"configuration"}')
+        with quiet.event_input.open("ab") as file:
+            file.write(b'{"name":"configuration"}')
         quiet.wait_log("Command configuration")
         assert not any(re.search("Command capture_image", line) for line in quiet.log)
         assert quiet.stop() == 0

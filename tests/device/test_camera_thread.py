@@ -248,7 +248,7 @@ def test_a_camera_that_was_sound_for_half_a_minute_has_all_its_attempts_again():
 
 def test_a_camera_that_flaps_is_given_up():
     stage = Stage()
-    with pytest.raises(CameraGaveUp):  # noqa: PT012 - which of the many steps it is does not matter
+    with pytest.raises(CameraGaveUp):
         for _ in range(FAILURES_MAX + 1):
             stage.run(0.1)
             stage.camera.lose()

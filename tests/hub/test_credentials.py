@@ -18,7 +18,8 @@ from pinthesky.hub.credentials import CredentialsProvider, Keys
 from pinthesky.hub.ports import ROLE_ALIAS
 from pinthesky.hub.refusals import Refusal
 from pinthesky.model.identifiers import ThingName
-from tests.support.hub_objects import SECRET, Answer, Clock, ObjectsHub, plain_request, running
+from tests.support.hub_media import Clock
+from tests.support.hub_objects import SECRET, Answer, ObjectsHub, plain_request, running
 
 GARDEN = ThingName("garden")
 CERTIFICATE = b"some DER"

@@ -575,5 +575,5 @@ class JobsMachine(RuleBasedStateMachine):
             assert (job.rollout_at_s is not None) == bool(described.waiting)
 
 
-JobsMachine.TestCase.settings = hypothesis_settings(max_examples=40, stateful_step_count=25, deadline=None)
+JobsMachine.TestCase.settings = hypothesis_settings(max_examples=25, stateful_step_count=25, deadline=None)
 test_jobs_under_anything_in_any_order = JobsMachine.TestCase

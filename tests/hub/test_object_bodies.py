@@ -262,8 +262,8 @@ def test_a_trailer_that_cannot_be_checked_is_refused(announced: str):
 
 
 def test_a_checksum_may_not_stand_in_header_and_trailer():
-    made = lambda: chunked(x_amz_trailer="x-amz-checksum-crc32", x_amz_checksum_crc32="AAAAAA==")  # noqa: E731 - one use
-    assert refusal(made).code == "InvalidRequest"
+    headers = {"x_amz_trailer": "x-amz-checksum-crc32", "x_amz_checksum_crc32": "AAAAAA=="}
+    assert refusal(lambda: chunked(**headers)).code == "InvalidRequest"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import msgspec
 import pytest
+import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,10 +149,12 @@ def test_any_value_is_taken_or_refused_in_one_line(values):
     tables: dict[str, dict[str, object]] = {}
     for (table, key), value in values.items():
         tables.setdefault(table, {})[key] = value
+    said = "taken"
     try:
-        assert isinstance(settings.parse(tables, FILE), HubSettings)
+        settings.parse(tables, FILE)
     except InvalidInput as error:
-        assert "\n" not in str(error)
+        said = str(error)
+    assert "\n" not in said
 
 
 @given(st.integers(0, 10**12), st.sampled_from(["", "K", "M", "G", "T"]))

@@ -23,7 +23,8 @@ from pinthesky.hub.registry import Registry
 from pinthesky.hub.signatures import Signatures, SignedRequest, object_url
 from pinthesky.model.identifiers import ThingName
 from tests.support.aws_servers import CertificateAuthority
-from tests.support.hub_objects import SECRET, Clock, der
+from tests.support.hub_media import Clock
+from tests.support.hub_objects import SECRET, der
 
 HOST = "hub.local:8443"
 PATH = "/pits-media/motion_videos/garden/1800000000-a.motion.mp4"

@@ -51,7 +51,7 @@ def test_a_traceback_goes_on_in_lines_that_have_the_priority_and_cannot_be_taken
 def test_a_frame_of_the_traceback_is_shown():
     with pytest.raises(ValueError, match="x") as caught:
         int("x")
-    assert "test_telemetry" in PlainFormatter().format(a_record("failed", error=caught.value))
+    assert "test_log_lines" in PlainFormatter().format(a_record("failed", error=caught.value))
 
 
 def test_an_empty_exc_info_is_no_traceback():

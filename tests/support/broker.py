@@ -1,8 +1,8 @@
 """A real mosquitto on a free port, with mutual TLS and the rules that a hub has, and a client for tests.
 
 Certificate, user and client id are one, as with AWS IoT: a thing's name is its certificate's common name. A thing may
-say and hear what its own topics allow; the clouds may everything. Without `persistent` the broker forgets all sessions when
-it ends.
+say and hear what its own topics allow; the clouds may everything. Without `persistent` the broker forgets all sessions
+when it ends.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import re
 import ssl
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,19 +34,10 @@ from pinthesky.hub.signatures import Signatures
 from pinthesky.hub.web_server import WebServer
 from pinthesky.model.identifiers import ThingName
 from tests.support.aws_servers import CertificateAuthority, KeyPair
+from tests.support.hub_media import Clock
 
 SECRET = bytes(range(32))
 BUCKET = MEDIA_BUCKET
-
-
-class Clock:
-    """The wall clock, ahead or behind as a test wants it."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead_s
 
 
 class Faulty:
@@ -77,7 +67,7 @@ class Faulty:
 class ObjectsHub:
     """Everything that objects need of a hub, in `folder`; `start` serves it."""
 
-    def __init__(self, folder: Path, *, limits: RetentionLimits | None = None) -> None:
+    def __init__(self, folder: Path, *, limits: RetentionLimits | None = None, port: int = 0) -> None:
         certificates = folder / "certificates"
         certificates.mkdir(parents=True, exist_ok=True)
         self.authority = CertificateAuthority(certificates)
@@ -98,7 +88,7 @@ class ObjectsHub:
         app = Starlette(routes=[*self.provider.routes(), *self.objects.routes()])
         self._pair = self.authority.issue("localhost")
         self.faulty = Faulty(app)
-        self.server = WebServer(self.faulty, host="127.0.0.1", port=0, tls=self._tls())
+        self.server = WebServer(self.faulty, host="127.0.0.1", port=port, tls=self._tls())
 
     def _tls(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

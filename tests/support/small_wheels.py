@@ -34,8 +34,7 @@ DIES_SOON = """
 LOOKS_AROUND = (
     """
     found = {"uid": os.getuid(), "groups": os.getgroups(), "status": pathlib.Path("/proc/self/status").read_text()}
-    found["written"] = [path for path in json.loads(os.environ["PROBE"]) if may_write(path)]
-    found["home"] = sorted(os.listdir("/home"))
+    found["written"] = [path for path in os.environ["PROBE"].split() if may_write(path)]
     pathlib.Path("/var/lib/pinthesky/found.json").write_text(json.dumps(found))
 """
     + LIVES
@@ -117,7 +116,8 @@ def make_wheel(
     files[f"{info}/entry_points.txt"] = textwrap.dedent(ENTRY_POINTS)
     files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
     target = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(target, "w") as archive:
         for path, text in files.items():
-            archive.writestr(path, text)
+            # With the same date every time: the same contents are the same wheel.
+            archive.writestr(zipfile.ZipInfo(path, (2026, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED)
     return SmallWheel(target, hashlib.sha256(target.read_bytes()).hexdigest())

@@ -91,7 +91,8 @@ def missing() -> str | None:
             return f"a machine of its own needs {program}"
     if not SYSTEMD.exists():
         return "a machine of its own needs systemd"
-    probe = "mount -t cgroup2 cgroup2 /mnt && mount -t tmpfs tmpfs /mnt && mkdir /mnt/u /mnt/w && " + (
+    probe = (
+        "mount -t cgroup2 cgroup2 /mnt && mount -t tmpfs tmpfs /mnt && mkdir /mnt/u /mnt/w && "
         "mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt"
     )
     tried = subprocess.run(["unshare", "-mC", "sh", "-c", probe], capture_output=True, text=True, check=False)

@@ -86,6 +86,7 @@ class TestChoosing:
         ):
             assert caught_first.wait_for(lambda: len(caught_first.packets) >= 10)
             assert caught_second.wait_for(lambda: len(caught_second.packets) >= 10)
+            assert len(pi_cameras()) == 3, "they are listed without being opened"
         assert (first.model, second.model) == ("imx219", "imx708")
         assert caught_first.losses == caught_second.losses == []
 

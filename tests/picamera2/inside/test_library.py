@@ -75,6 +75,32 @@ class TestTraps:
         library.cancel_all_and_flush()
         library.close()
 
+    def test_closing_leaves_an_encoder_running_and_its_output_without_a_word(self, library):
+        encoder, stopped = LibavH264Encoder(), []
+        output = PacketOutput(encoder, lambda *_: None)
+        output.stop = lambda: stopped.append(True)
+        library.start_encoder(encoder, output, name="main")
+        library.start()
+        library.capture_metadata(wait=2)
+        library.close()
+        assert encoder.running
+        assert stopped == []
+        encoder.stop()
+        assert stopped == [True]
+
+    def test_an_encoder_that_is_stopped_twice_is_an_error(self, library):
+        encoder = LibavH264Encoder()
+        library.start_encoder(encoder, PacketOutput(encoder, lambda *_: None), name="main")
+        library.start()
+        library.stop_encoder(encoder)
+        with pytest.raises(RuntimeError, match="already stopped"):
+            library.stop_encoder(encoder)
+
+    def test_a_camera_that_runs_cannot_be_configured(self, library):
+        library.start()
+        with pytest.raises(RuntimeError, match="must be stopped"):
+            library.configure(library.create_video_configuration())
+
     def test_a_control_that_the_camera_lacks_is_an_error(self, library):
         with pytest.raises(RuntimeError, match="not advertised"):
             library.set_controls({"AfMode": 2})
@@ -113,9 +139,11 @@ class TestOutput:
         assert times[0] > 1_000_000, "the encoder itself begins at 0"
         assert times == sorted(set(times))
 
-    def test_the_last_frames_come_in_the_thread_of_who_stops(self, library):
+    def test_frames_come_in_the_library_s_thread_and_the_last_ones_in_that_of_who_stops(self, library):
+        library.start()
+        preview = library._preview.thread
         self.record(library, 10)
-        assert threading.current_thread() in self.threads
+        assert {threading.current_thread(), preview} == self.threads
 
     def test_start_codes_of_three_bytes_hide_no_keyframe(self, library):
         caught = Catcher()
