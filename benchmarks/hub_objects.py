@@ -181,7 +181,7 @@ def row(name: str, kind: Kind, run: Run) -> list[str]:
 def main() -> int:
     """Measure and print."""
     options = arguments(__doc__).parse_args()
-    kinds = [kind._replace(count=8) for kind in KINDS] if options.quick else KINDS
+    kinds = [kind._replace(number=8) for kind in KINDS] if options.quick else KINDS
     report = Report("Objects into the hub", libraries=("boto3", "moto", "starlette", "uvicorn"))
     rows: list[list[str]] = []
     with tempfile.TemporaryDirectory() as place:

@@ -48,6 +48,7 @@ BENCHMARKS = (
     Benchmark("adapter_cost"),
     Benchmark("hub_objects"),
     Benchmark("motion_cost", has_headlines=False),
+    Benchmark("device_client"),
     Benchmark("peers"),
     Benchmark("motion_quality", has_headlines=False, arguments=("--seeds", "7")),
 )

@@ -34,6 +34,7 @@ ROWS = {
     "startup": ["packets given, cold", "a camera through PyAV, warm", "pinthesky.device.daemon"],
     "clip_cost": ["bare PyAV remux"],
     "adapter_cost": ["picamera2 alone", "the adapter", "a packet taken over", "a picture made into a luma frame"],
+    "device_client": ["pits-device-client", "the queue's folder", "the publish file"],
     "motion_cost": ["320x240", "160x120"],
 }
 QUICK = {"motion_cost": ["--rounds", "1"]}

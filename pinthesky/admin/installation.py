@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pinthesky.errors import InvalidInput, NotAuthorized, Unavailable
 
@@ -108,7 +109,11 @@ class Installation:
         Raises Unavailable when it cannot be started or does not end in time; it is killed then, with all it started.
         """
         words = [str(word) for word in command]
+        become: dict[str, Any] = {}
         try:
+            if user is not None and os.geteuid() == 0:
+                entry = pwd.getpwnam(user)
+                become = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
             process = subprocess.Popen(  # noqa: S603 - the command is ours, and there is no shell
                 words,
                 env=self.environment(),
@@ -116,9 +121,7 @@ class Installation:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                user=user if os.geteuid() == 0 else None,
-                group=user if os.geteuid() == 0 else None,
-                extra_groups=[] if user is not None and os.geteuid() == 0 else None,
+                **become,
             )
         except (OSError, KeyError) as error:
             raise Unavailable(f"{words[0]} cannot be started: {error}") from error

@@ -114,9 +114,10 @@ def _from_folder(installation: Installation, request: Upgrade) -> Iterator[bytes
         raise NotFound(f"there is no {path}") from error
     except OSError as error:
         raise InvalidInput("source", f"cannot open {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidInput("source", f"{path} is no file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InvalidInput("source", f"{path} is no file")
         while chunk := file.read(_CHUNK):
             yield chunk
 

@@ -202,8 +202,12 @@ class AwsSession:
             return client
 
     def _new_session(self) -> Session:
+        from botocore import auth  # noqa: PLC0415 - resident size, see the module's docstring
         from botocore.session import Session  # noqa: PLC0415 - resident size, see the module's docstring
 
+        # Where awscrt is installed, which our device client needs, botocore signs with it: it reads each clip once
+        # more, and an error of the disk or of ours comes out of it as "unknown error".
+        auth.AUTH_TYPE_MAPS.update({"v4": auth.SigV4Auth, "s3v4": auth.S3SigV4Auth})
         # botocore warns with a traceback at each refresh that fails; ours says it once, in one line.
         logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
         session = Session()

@@ -79,13 +79,13 @@ class Hub:
 
         Raises InvalidInput for what the owner has to mend, Unavailable and InvariantBroken.
         """
+        foundation = Foundation.lay(data, settings)
         self.ended = StopRequest()
         """Set when the hub has to end: a part has failed. `main` sets it at a signal."""
         self.failed = False
         self.late: list[str] = []
         """The parts that did not end in time."""
         self._stops: list[tuple[str, Callable[[float], bool]]] = []
-        foundation = Foundation.lay(data, settings)
         try:
             foundation.folder.hold()
             self._put_together(foundation)
@@ -211,9 +211,7 @@ class Hub:
 
         Raises InvalidInput (mosquitto is missing), Unavailable (a port is taken, a disk is full).
         """
-        recovery = recover(self.media)
-        if not recovery.is_quiet:
-            logger.warning("The media folder was brought in order: %s", recovery)
+        recover(self.media)
         self._begin("broker", self.broker.start, _ended(self.broker))
         # What was removed while no hub ran is forgotten before anything of a new camera with its name is taken.
         self.registry.tell_removals()

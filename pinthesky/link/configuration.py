@@ -255,7 +255,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Conf
     for name in _REQUIRED:
         if values[name] is None and not any(error.startswith(f"{name}:") for error in findings.errors):
             findings.errors.append(f"{name}: is missing in {file} and on the command line")
-    _look_for_unknown(raw, findings)
+    _look_for_unknown(raw, values, findings)
     pub_sub, shadow = _pub_sub(values, findings), _shadow(values, findings)
     if values["logging.type"] == "FILE" and values["logging.file"] is None:
         findings.errors.append("logging.file: is missing, with logging.type FILE")
@@ -324,7 +324,7 @@ def _value(name: str, key: Key, raw: Mapping[str, Any], *, given: Mapping[str, A
         return key.default
 
 
-def _look_for_unknown(raw: Mapping[str, Any], findings: Findings) -> None:
+def _look_for_unknown(raw: Mapping[str, Any], values: Mapping[str, Any], findings: Findings) -> None:
     def names(inner: Mapping[str, Any], before: str) -> Iterator[str]:
         for key, value in inner.items():
             name = f"{before}{key}"
@@ -341,8 +341,7 @@ def _look_for_unknown(raw: Mapping[str, Any], findings: Findings) -> None:
     if len(unknown) > _UNKNOWN_MAX:
         findings.warnings.append(f"{len(unknown) - _UNKNOWN_MAX} further unknown keys are ignored")
     for name in _NOT_HERE:
-        section = raw.get(name)
-        if isinstance(section, dict) and section.get("enabled") is True:
+        if values[f"{name}.enabled"]:
             findings.warnings.append(f"{name} is enabled, which this client does not do; the rest works without it")
 
 

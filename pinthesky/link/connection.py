@@ -260,20 +260,21 @@ class Connection:
         """SUBSCRIBE, again while this connection stands and no answer comes."""
         wanted = [mqtt5.Subscription(topic_filter=name, qos=mqtt5.QoS.AT_LEAST_ONCE) for name in filters]
 
-        def done(asked: Future[Any]) -> None:
-            error = asked.exception()
-            if error is not None:
-                if self._connection_number == number and not self._stopping:
-                    logger.warning("The broker does not answer to SUBSCRIBE: %s; asking again", _message(error))
-                    self._ask_for(filters, number, answered)
-                return
-            for name, code in zip(filters, asked.result().reason_codes, strict=False):
-                if code is None or code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR:
-                    reason = "" if code is None else f": {code.name.lower().replace('_', ' ')}"
-                    logger.error("The broker refuses to let %s subscribe to %s%s", self._client_id, name, reason)
-            answered()
+        asked = self._client.subscribe(mqtt5.SubscribePacket(subscriptions=wanted))
+        asked.add_done_callback(partial(self._asked, filters=filters, number=number, answered=answered))
 
-        self._client.subscribe(mqtt5.SubscribePacket(subscriptions=wanted)).add_done_callback(done)
+    def _asked(self, asked: Future[Any], *, filters: list[str], number: int, answered: Callable[[], None]) -> None:
+        error = asked.exception()
+        if error is not None:
+            if self._connection_number == number and not self._stopping:
+                logger.warning("The broker does not answer to SUBSCRIBE: %s; asking again", _message(error))
+                self._ask_for(filters, number, answered)
+            return
+        for name, code in zip(filters, asked.result().reason_codes, strict=False):
+            if code is None or code >= mqtt5.SubackReasonCode.UNSPECIFIED_ERROR:
+                reason = "" if code is None else f": {code.name.lower().replace('_', ' ')}"
+                logger.error("The broker refuses to let %s subscribe to %s%s", self._client_id, name, reason)
+        answered()
 
     def _subscribed(self, number: int) -> None:
         with self._lock:

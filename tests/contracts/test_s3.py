@@ -326,7 +326,7 @@ DIFFERENCES: dict[str, Difference] = {
 def attempt(what: str, store: Store, key: str, request: pytest.FixtureRequest) -> Any:
     """Do it; the status of success, or status and code of the refusal."""
     zero = base64.b64encode(bytes(32)).decode()
-    other = boto3.client(
+    other: Any = boto3.client(
         "s3",
         region_name="us-east-1",
         endpoint_url=store.s3.meta.endpoint_url,

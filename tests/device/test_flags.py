@@ -70,6 +70,7 @@ OTHERS = [
     ("--event-input", "event_input", Path("/var/lib/pinthesky/event-input.json"), "/e", Path("/e")),
     ("--event-output", "event_output", Path("/var/lib/pinthesky/event-output.json"), "/e", Path("/e")),
     ("--event-queue", "event_queue", None, "/q", Path("/q")),
+    ("--event-queue", "event_queue", None, "/q", Path("/q")),
     ("--configure-input", "configure_input", Path("/var/lib/pinthesky/configure-input.json"), "/e", Path("/e")),
     ("--configure-output", "configure_output", Path("/var/lib/pinthesky/configure-output.json"), "/e", Path("/e")),
     ("--thing-name", "thing_name", None, "garden", "garden"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ import msgspec
 import pytest
 from awscrt import mqtt5
 from awsiot import mqtt5_client_builder
+from cryptography import x509
 
 from pinthesky.device import flags
 from pinthesky.errors import InvalidInput, Unavailable
@@ -200,9 +202,9 @@ def test_a_camera_removed_by_another_process_is_shut_out_everywhere_within_5_s(h
     assert get(url, again.tls(), **{"x-amzn-iot-thingname": name})[0] == 200
 
 
-def test_a_camera_removed_while_no_hub_ran_is_refused_from_the_start(tmp_path):
+def test_a_camera_removed_while_no_hub_ran_is_refused_from_the_start(tmp_path, capsys):
     camera = add_camera(tmp_path / "hub", "garden", tmp_path / "camera")
-    assert pits_hub("--data", tmp_path / "hub", "remove-camera", "garden").returncode == 0
+    assert run_main(capsys, "--data", tmp_path / "hub", "remove-camera", "garden")[0] == 0
     made = Hub(tmp_path / "hub", FREE)
     try:
         made.start()
@@ -290,18 +292,31 @@ def test_ctrl_c_at_a_terminal_ends_it_in_order(process):
     assert not [line for line in process.log if "mosquitto has ended" in line]
 
 
+def test_the_service_does_not_start_again_what_its_owner_has_to_mend():
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign] - systemd's keys have capitals
+    unit.read(PROJECT / "service" / "systemd" / "pits-hub.service")
+    service = unit["Service"]
+    assert service["RestartPreventExitStatus"] == str(app.EXIT_CONFIGURATION)
+    assert float(service["TimeoutStopSec"]) > app.STOP_DEADLINE_S
+    assert float(service["WatchdogSec"]) > app.BEAT_LIMIT_S
+    assert (service["Type"], service["StateDirectoryMode"], service["KillMode"]) == ("notify", "0700", "mixed")
+    words = service["ExecStart"].split()
+    assert commands.parse(words[1:], {"STATE_DIRECTORY": "/var/lib/pits-hub"}).data == Path("/var/lib/pits-hub")
+
+
 # The first start
 
 
 def test_a_first_start_killed_at_any_step_is_made_good_by_the_second(tmp_path):
     """Every step of writing files; what each leaves must do for a start."""
-    for steps in range(60):
+    for steps in range(40):
         data = tmp_path / f"hub{steps}"
         child = os.fork()
         if child == 0:
             _lay_until_killed(data, steps)
         if os.waitpid(child, 0)[1] == 0:
-            assert steps > 12
+            assert steps > 10
             return
         made = Foundation.lay(data)
         made.authority.ensure_server_certificate(["localhost"])
@@ -327,7 +342,7 @@ def _lay_until_killed(data: Path, steps: int) -> None:
 
         return counted
 
-    for name in ("write_new", "move", "sync_folder"):
+    for name in ("write_new", "move"):
         setattr(durable_files, name, step(getattr(durable_files, name)))
     made = Foundation.lay(data)
     made.authority.ensure_server_certificate(["localhost"])
@@ -342,27 +357,20 @@ def test_two_hubs_do_not_share_a_folder(hub):
 
 
 def test_two_first_starts_at_once_make_one_authority(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pinthesky.hub",
-                "--data",
-                tmp_path / "hub",
-                "add-camera",
-                name,
-                "--to",
-                tmp_path / name,
-            ],
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            stdout=subprocess.DEVNULL,
-        )
-        for name in ("garden", "porch")
+    names = ("garden", "porch", "yard")
+    threads = [
+        threading.Thread(target=add_camera, args=(tmp_path / "hub", name, tmp_path / name), name=name) for name in names
     ]
-    assert [process.wait(30.0) for process in processes] == [0, 0]
-    roots = {(tmp_path / name / "certificates" / "root-ca.pem").read_bytes() for name in ("garden", "porch")}
-    assert roots == {(tmp_path / "hub" / "authority" / "ca.crt").read_bytes()}
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with contextlib.closing(Foundation.find(tmp_path / "hub")) as foundation:
+        root = x509.load_pem_x509_certificate(foundation.authority.root_certificate.read_bytes())
+        assert foundation.registry.things() == sorted(names)
+    for name in names:
+        certificate = x509.load_pem_x509_certificate((tmp_path / name / "certificate.pem").read_bytes())
+        certificate.verify_directly_issued_by(root)
 
 
 def test_a_key_folder_that_others_may_read_is_refused(tmp_path, capsys):
@@ -387,7 +395,7 @@ def test_a_path_that_can_hold_no_hub_is_refused(tmp_path, data, message):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_another_users_hub_is_not_run_by_root_and_its_files_stay_its_own(tmp_path):
+def test_another_users_hub_is_not_run_by_root_and_its_files_stay_its_own(tmp_path, capsys):
     data = tmp_path / "hub"
     data.mkdir(mode=0o700)
     os.chown(data, 12345, 12345)
@@ -397,7 +405,7 @@ def test_another_users_hub_is_not_run_by_root_and_its_files_stay_its_own(tmp_pat
     Foundation.lay(data).close()
     for path in (data, *data.rglob("*")):
         os.chown(path, 12345, 12345)
-    assert pits_hub("--data", data, "add-camera", "garden", "--to", tmp_path / "garden").returncode == 0
+    assert run_main(capsys, "--data", data, "add-camera", "garden", "--to", tmp_path / "garden")[0] == 0
     assert {path.stat().st_uid for path in data.rglob("*")} == {12345}
     with pytest.raises(InvalidInput, match="belongs to user 12345: start the hub as that user"):
         Hub(data, FREE)

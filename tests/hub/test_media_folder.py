@@ -347,7 +347,12 @@ def test_killed_at_any_step_a_change_has_happened_or_not(killed: Path, change: s
     for place in places:
         bench = MediaBench(place)
         content = bench.content(ADDRESS)
-        expected = {"store": {None, NEW}, "replace": {OLD, NEW}, "delete": {OLD, None}, "star": {OLD}}[change]
+        expected: set[bytes | None] = {
+            "store": {None, NEW},
+            "replace": {OLD, NEW},
+            "delete": {OLD, None},
+            "star": {OLD},
+        }[change]
         assert content in expected, place
         if content is None:
             assert bench.files() == set(), place

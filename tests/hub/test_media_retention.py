@@ -171,7 +171,7 @@ def test_whatever_was_stored_the_limit_holds_or_nothing_is_touched(
     keeper = Keeper(tmp_path_factory.mktemp("any"), max_bytes=6 * MB)
     for number, (size_mb, starred) in enumerate(clips):
         keeper.fill(number, size=size_mb * MB, tags={} if starred else {"retention": "standard"})
-    before, starred = keeper.kept(), [number for number, (_, star) in enumerate(clips) if star]
+    before, stars = keeper.kept(), [number for number, (_, star) in enumerate(clips) if star]
     try:
         keeper.admit(wanted_mb * MB)
     except NoRoom:
@@ -179,7 +179,7 @@ def test_whatever_was_stored_the_limit_holds_or_nothing_is_touched(
     else:
         assert keeper.bench.index.usage().size + wanted_mb * MB <= 6 * MB
         removed = set(before) - set(keeper.kept())
-        plain = [number for number in before if number not in starred]
+        plain = [number for number in before if number not in stars]
         assert removed == set(plain[: len(removed)])
 
 

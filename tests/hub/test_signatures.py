@@ -80,9 +80,9 @@ def set_headers(asked: AWSRequest, headers: dict[str, str]) -> None:
 
 
 def request_of(asked: AWSRequest) -> SignedRequest:
-    parts = urlsplit(asked.url)
+    parts = urlsplit(str(asked.url))
     return SignedRequest(
-        method=asked.method,
+        method=str(asked.method),
         raw_path=parts.path.encode(),
         query_string=parts.query.encode(),
         headers=[(name.lower().encode(), str(value).encode("latin-1")) for name, value in asked.headers.items()],

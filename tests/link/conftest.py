@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.broker import Broker, MqttClient
 from tests.support.link_client import ClientProcess, ThingFolder
+from tests.support.native_threads import native_threads_are_traced  # noqa: F401 - fixtures are found by being here
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pinthesky.link import client as module
-from pinthesky.link.client import EXIT_CONFIGURATION, main
+from pinthesky.link.client import EXIT_CONFIGURATION, Client, main
+from pinthesky.link.pubsub_files import PublishFile
 from tests.support.broker import HOST, Broker, MqttClient
 from tests.support.daemon_process import PROJECT, eventually, running
 from tests.support.link_client import ClientProcess, ThingFolder
@@ -160,10 +160,24 @@ def test_a_part_that_fails_ends_the_process_with_1(thing: ThingFolder, monkeypat
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module.PublishFile, "look", broken)
+    monkeypatch.setattr(PublishFile, "look", broken)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         assert main(["--config-file", str(thing.write())]) == 1
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_whatever_is_switched_off_is_left_out_and_a_part_that_does_not_end_is_named(
+    thing: ThingFolder, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing.document["samples"]["pub-sub"]["enabled"] = False
+    thing.document["sample-shadow"]["enabled"] = False
+    client = Client(thing.configuration())
+    assert client._files._watched == []
+    monkeypatch.setattr(client._files, "join", lambda _: False)
+    monkeypatch.setattr(client._connection, "stop", lambda _: False)
+    client.stop()
+    assert client.late == ["files", "connection"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pinthesky.link import configuration
 from pinthesky.link.configuration import FILE_MAX, KEYS, load
+from tests.support.house.source import ROOT
 
 LEAST: dict[str, Any] = {"endpoint": "hub.local", "cert": "/c/cert.pem", "key": "/c/key.pem", "thing-name": "garden"}
 
@@ -220,3 +221,13 @@ def test_whatever_the_file_holds_is_answered_in_words(tmp_path_factory: pytest.T
     found, findings = read(tmp_path_factory.getbasetemp(), {**LEAST, **document})
     assert (found is None) == bool(findings.errors)
     assert all("\n" not in line for line in findings.errors + findings.warnings)
+
+
+def test_every_key_has_its_line_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "device-client.md").read_text(encoding="utf-8")
+    for name, key in KEYS.items():
+        if name.rpartition(".")[0] in configuration._NOT_HERE:
+            assert f"`{name.rpartition('.')[0]}`" in page
+        else:
+            line = next((line for line in page.splitlines() if line.startswith(f"| `{name}`")), "")
+            assert (f"`{key.flag}`" if key.flag else name) in line, name

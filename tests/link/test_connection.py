@@ -6,8 +6,10 @@ import contextlib
 import logging
 import queue
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from awscrt import mqtt5
+from awscrt.exceptions import AwsCrtError
 
 from pinthesky.errors import InvalidInput, NotAuthorized, Unavailable
 from pinthesky.link import connection as module
@@ -309,7 +313,7 @@ def test_a_broker_that_cannot_prove_itself_is_said_with_the_reason_and_the_stop_
 def test_an_identity_that_cannot_be_used_is_a_matter_of_the_configuration(
     configuration: Configuration, broker: Broker, tmp_path: Path
 ) -> None:
-    def refusal(**changes: Path) -> str:
+    def refusal(**changes: Any) -> str:
         with pytest.raises(InvalidInput) as caught:
             Connection(replace(configuration, **changes), on_crash=lambda *_: None)
         return str(caught.value)
@@ -440,3 +444,114 @@ def test_without_a_will_none_is_left(thing: ThingFolder) -> None:
     assert isinstance(configuration.last_will, LastWill)
     with connected(replace(configuration, last_will=None)) as connection:
         assert connection.publish(OUTPUT, b"x").result(5.0) is None
+
+
+# What this broker never answers, and others do
+
+
+def answered(result: Any = None, error: Exception | None = None) -> Future[Any]:
+    future: Future[Any] = Future()
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+    return future
+
+
+@pytest.mark.parametrize(
+    "code, kind",
+    [
+        ("SUCCESS", None),
+        ("NO_MATCHING_SUBSCRIBERS", None),
+        ("QUOTA_EXCEEDED", Unavailable),
+        ("PAYLOAD_FORMAT_INVALID", InvalidInput),
+        ("UNSPECIFIED_ERROR", InvalidInput),
+        (None, InvalidInput),
+    ],
+)
+def test_every_answer_to_a_publish_has_its_meaning(
+    configuration: Configuration, code: str | None, kind: type[Exception] | None
+) -> None:
+    connection = Connection(configuration, on_crash=lambda *_: None)
+    answer: Future[None] = Future()
+    reason = None if code is None else mqtt5.PubackReasonCode[code]
+    sent = answered(SimpleNamespace(puback=SimpleNamespace(reason_code=reason)))
+    connection._published(sent, answer=answer, topic=OUTPUT, size=1)
+    found = answer.exception(0.0)
+    assert found is None if kind is None else type(found) is kind
+
+
+def test_a_packet_larger_than_the_broker_takes_is_invalid(configuration: Configuration) -> None:
+    connection = Connection(configuration, on_crash=lambda *_: None)
+    answer: Future[None] = Future()
+    error = AwsCrtError(5147, "AWS_ERROR_MQTT5_PACKET_VALIDATION", "too large")
+    connection._published(answered(error=error), answer=answer, topic=OUTPUT, size=1)
+    found = answer.exception(0.0)
+    assert isinstance(found, InvalidInput)
+    assert found.__cause__ is error
+
+
+def test_a_refused_subscription_is_said_and_one_without_an_answer_is_asked_for_again(
+    configuration: Configuration, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(configuration, on_crash=lambda *_: None)
+    codes = [mqtt5.SubackReasonCode.GRANTED_QOS_1, mqtt5.SubackReasonCode.NOT_AUTHORIZED, None]
+    calls: list[str] = []
+    connection._asked(
+        answered(SimpleNamespace(reason_codes=codes)),
+        filters=["a", "b", "c"],
+        number=0,
+        answered=lambda: calls.append("answered"),
+    )
+    asked: list[list[str]] = []
+    connection._ask_for = lambda filters, *_: asked.append(filters)  # type: ignore[method-assign] # the library's part
+    for number in (0, 7):  # 7 is another connection
+        connection._asked(answered(error=TimeoutError("late")), filters=["a"], number=number, answered=lambda: None)
+    assert (calls, asked) == (["answered"], [["a"]])
+    assert [record.message for record in caplog.records] == [
+        "The broker refuses to let garden subscribe to b: not authorized",
+        "The broker refuses to let garden subscribe to c",
+        "The broker does not answer to SUBSCRIBE: late; asking again",
+    ]
+
+
+def test_a_connection_that_another_client_took_is_said(
+    configuration: Configuration, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(configuration, on_crash=lambda *_: None)
+    packet = SimpleNamespace(reason_code=mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER)
+    connection._connection_lost(SimpleNamespace(disconnect_packet=packet, exception=None))
+    packet.reason_code = mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN
+    connection._connection_lost(SimpleNamespace(disconnect_packet=packet, exception=None))
+    connection._subscribed(0)
+    assert [record.message.partition(" was lost")[2] for record in caplog.records] == [
+        ": another client has connected as garden",
+        " (server shutting down)",
+    ]
+    assert not connection.connected, "its subscriptions were those of an earlier connection"
+
+
+@pytest.mark.parametrize(
+    "certificate, words",
+    [
+        (ssl.SSLError(1, "[X] unexpected message"), "TLS fails: "),
+        (ssl.SSLCertVerificationError(1, "[SSL] revoked"), "its certificate is not accepted"),
+    ],
+)
+def test_what_tls_says_beyond_the_usual_is_passed_on(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch, certificate: ssl.SSLError, words: str
+) -> None:
+    if isinstance(certificate, ssl.SSLCertVerificationError):
+        certificate.verify_code, certificate.verify_message = 23, "certificate revoked"
+    certificate.reason = "UNEXPECTED_MESSAGE"
+    monkeypatch.setattr(socket, "create_connection", raising(certificate))
+    found = diagnose(configuration, 443)
+    assert found is not None
+    assert found.startswith(words)
+
+
+def test_without_a_port_it_is_443(configuration: Configuration) -> None:
+    states: list[str] = []
+    connection = Connection(replace(configuration, port=None), on_crash=lambda *_: None, on_state=states.append)
+    connection._tell("it does not answer")
+    assert states == [f"cannot connect to {HOST}:443: it does not answer"]

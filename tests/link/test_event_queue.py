@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from pinthesky.errors import InvalidInput, NotAuthorized
-from pinthesky.link import event_queue
 from pinthesky.link.event_queue import IN_FLIGHT_MAX, URGENT_IN_FLIGHT_MAX, EventQueue
-from pinthesky.link.pubsub_files import PAYLOAD_MAX
+from pinthesky.link.pubsub_files import PAYLOAD_MAX, RETRY_S
 from pinthesky.machine import durable_files
 from pinthesky.model.event_queue import EventFile
 from tests.support.held_mqtt import HeldMqtt
@@ -139,7 +138,7 @@ def test_other_files_links_and_folders_are_left_alone(bench: Bench, tmp_path: Pa
 def test_a_file_that_the_daemon_took_back_is_no_error(bench: Bench, monkeypatch, caplog) -> None:
     bench.put(1)
     with monkeypatch.context() as patch:
-        patch.setattr(event_queue.os, "open", lambda *_: (_ for _ in ()).throw(FileNotFoundError()))
+        patch.setattr(os, "listdir", lambda _: [EventFile(False, 2, "0" * 8).name])
         assert bench.look() == []
     assert caplog.records == []
 
@@ -149,7 +148,7 @@ def test_a_folder_that_cannot_be_read_is_tried_again_later(bench: Bench, caplog:
     assert bench.look() == []
     due_s = bench.queue.due_in()
     assert due_s is not None
-    assert 0 < due_s <= event_queue.RETRY_S
+    assert 0 < due_s <= RETRY_S
     assert "cannot look at the queue" in caplog.text
 
 

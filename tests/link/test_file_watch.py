@@ -28,7 +28,7 @@ class Watched:
 
     def wait_for(self, changed: set[Path], timeout_s: float = 10.0) -> bool:
         with self.news:
-            return self.news.wait_for(lambda: changed in self.looks, timeout_s)
+            return self.news.wait_for(lambda: any(changed <= look for look in self.looks), timeout_s)
 
     def wait_count(self, count: int) -> bool:
         with self.news:

@@ -150,7 +150,12 @@ def test_messages_are_appended_one_write_each_with_nothing_between(tmp_path: Pat
     path = tmp_path / "in.json"
     writes: list[bytes] = []
     write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: (writes.append(data), write(descriptor, data))[1])
+
+    def recorded(descriptor: int, data: bytes) -> int:
+        writes.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", recorded)
     _, receive = receive_of(path)
     receive(b'{"name":"a"}')
     receive(b"")

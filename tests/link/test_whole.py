@@ -50,6 +50,8 @@ def test_a_command_is_answered_by_an_event_and_a_settings_edit_by_a_report(
         cloud.publish(INPUT, {"name": "health", "context": {"capture_id": "one"}})
         assert eventually(lambda: events(cloud, "health_end"), "an answer")[0]["capture_id"] == "one"
 
+        assert not thing.event_output.exists(), "the slot is not written"
+
         shadow.edit(camera={"framerate": 8})
         eventually(lambda: "camera" in shadow.sync.get("applied", []), "the settings are in force")
         assert shadow.reported["camera"]["framerate"] == 8

@@ -71,6 +71,8 @@ class ObjectsHub:
         certificates = folder / "certificates"
         certificates.mkdir(parents=True, exist_ok=True)
         self.authority = CertificateAuthority(certificates)
+        self.trusting = ssl.create_default_context(cafile=str(self.authority.cert))
+        """For clients without a certificate."""
         self.clock = Clock()
         self.database = Database(folder / "hub.sqlite")
         self.registry = Registry(self.database)
@@ -184,8 +186,9 @@ def plain_request(
     pair: KeyPair | None = None,
 ) -> Answer:
     """A request as it is, with a client certificate if one is given."""
-    context = ssl.create_default_context(cafile=str(hub.authority.cert))
+    context = hub.trusting
     if pair is not None:
+        context = ssl.create_default_context(cafile=str(hub.authority.cert))
         context.load_cert_chain(pair.cert, pair.key)
     connection = http.client.HTTPSConnection("localhost", hub.server.port, timeout=10, context=context)
     with contextlib.closing(connection):

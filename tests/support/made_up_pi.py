@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import os
 import signal
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -76,7 +77,7 @@ else
   while [ "$1" != --python ]; do shift; done
   folder=${2%/bin/python}
   for wheel in "$@"; do :; done
-  cd "$folder" && unzip -q -o "${wheel%\\[*}" 'bin/*' && chmod +x bin/*
+  cd "$folder" && @PYTHON@ -I -S -m zipfile -e "${wheel%\\[*}" . && chmod +x bin/*
 fi
 """
 PROGRAM = """#!/bin/sh
@@ -94,7 +95,7 @@ class MadeUpPi:
         for folder in (programs, home / "opt", home / "state" / "wheels"):
             folder.mkdir(parents=True)
         for name, text in (("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL), ("python", PYTHON)):
-            (programs / name).write_text(text.replace("@HOME@", str(home)))
+            (programs / name).write_text(text.replace("@HOME@", str(home)).replace("@PYTHON@", sys.executable))
             (programs / name).chmod(0o755)
         self.installation = Installation(
             versions=home / "opt",

@@ -8,6 +8,7 @@ first, so that none of it is left to a single worker at the end.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -81,3 +82,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return ByUnit(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let one measure coverage in a worker: pytest-cov, which begins after this and can pause for `no_cover`.
+
+    The main process asks every child to measure itself (`patch` in pyproject.toml), and a worker is a child too.
+    """
+    coverage = sys.modules.get("coverage")
+    if coverage is None or not hasattr(config, "workerinput"):
+        return
+    started = getattr(coverage.process_startup, "coverage", None)
+    if started is not None:
+        started.stop()

@@ -86,7 +86,7 @@ def missing() -> str | None:
     """Return what such a machine needs and this one has not, or None."""
     if os.geteuid() != 0:
         return "a machine of its own needs root"
-    for program in ("unshare", "nsenter", "systemctl", "useradd"):
+    for program in ("unshare", "nsenter", "setpriv", "systemctl", "useradd"):
         if shutil.which(program) is None:
             return f"a machine of its own needs {program}"
     if not SYSTEMD.exists():
@@ -122,7 +122,19 @@ class ThrowawayMachine:
     def boot(self, *, wait: bool = True) -> None:
         """Start, and wait until all that is enabled has been started; without `wait`, until commands can be run."""
         flags = ["--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--cgroup", "--net"]
-        command = ["unshare", *flags, "sh", "-c", BOOT, "boot", str(self._base), sys.base_prefix]
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            *flags,
+            "sh",
+            "-c",
+            BOOT,
+            "boot",
+            str(self._base),
+            sys.base_prefix,
+        ]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdin=quiet, stderr=quiet, start_new_session=True)
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
