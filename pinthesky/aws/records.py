@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import botocore.exceptions
 
 from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavailable
-from pinthesky.planes.ports import (
+from pinthesky.planes.table import (
     EVERYTHING,
     LIMIT_MAX,
     Change,
@@ -49,7 +49,7 @@ Item = Mapping[str, Any]
 
 
 class DynamoTable:
-    """The adapter of `planes.ports.Table`. `now_s` is the wall clock, epoch seconds."""
+    """The adapter of `planes.table.Table`. `now_s` is the wall clock, epoch seconds."""
 
     def __init__(self, client: DynamoDBClient, name: str, *, now_s: Callable[[], float] = time.time) -> None:
         self._client = client
@@ -57,13 +57,13 @@ class DynamoTable:
         self._now_s = now_s
 
     def get(self, key: Key) -> Record | None:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         with self._errors():
             item = self._client.get_item(TableName=self._name, Key=_key(key), ConsistentRead=True).get("Item")
         return None if item is None or self._expired(item) else _record(item)
 
     def get_many(self, keys: Sequence[Key]) -> dict[Key, Record]:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         if not keys:
             return {}
         check_limit(len(keys))
@@ -82,7 +82,7 @@ class DynamoTable:
         return {record.key: record for record in records}
 
     def write(self, *changes: Change) -> None:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         check_changes(changes)
         operations = [self._operation(change) for change in changes]
         with self._errors():
@@ -104,7 +104,7 @@ class DynamoTable:
         limit: int = LIMIT_MAX,
         after: Position | None = None,
     ) -> Page:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         start = None if after is None else _key(after.key)
         options = {"ConsistentRead": True}
         return self._page(
@@ -120,7 +120,7 @@ class DynamoTable:
         limit: int = LIMIT_MAX,
         after: Position | None = None,
     ) -> Page:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         start = None if after is None else {**_key(after.key), **_index_key(after.index)}
         options = {"IndexName": INDEX}
         return self._page(

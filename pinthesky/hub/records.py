@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pinthesky.errors import Conflict
 from pinthesky.hub.database import Database
-from pinthesky.planes.ports import (
+from pinthesky.planes.table import (
     EVERYTHING,
     LIMIT_MAX,
     Change,
@@ -47,7 +47,7 @@ SWEEP_MAX = 1000
 
 
 class SqliteTable:
-    """The adapter of `planes.ports.Table`. `now_s` is the wall clock, epoch seconds."""
+    """The adapter of `planes.table.Table`. `now_s` is the wall clock, epoch seconds."""
 
     def __init__(self, database: Database, *, now_s: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -55,11 +55,11 @@ class SqliteTable:
         database.migrate("records", _SCHEMA)
 
     def get(self, key: Key) -> Record | None:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Sequence[Key]) -> dict[Key, Record]:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         if keys:
             check_limit(len(keys))
         now = int(self._now_s())
@@ -73,7 +73,7 @@ class SqliteTable:
         return found
 
     def write(self, *changes: Change) -> None:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         check_changes(changes)
         now = int(self._now_s())
         with self._database.transaction() as connection:
@@ -96,7 +96,7 @@ class SqliteTable:
         limit: int = LIMIT_MAX,
         after: Position | None = None,
     ) -> Page:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         start = None if after is None else (after.key.sort,)
         return self._page(("partition", "sort"), partition, within, ascending=ascending, limit=limit, start=start)
 
@@ -109,7 +109,7 @@ class SqliteTable:
         limit: int = LIMIT_MAX,
         after: Position | None = None,
     ) -> Page:
-        """See `planes.ports.Table`."""
+        """See `planes.table.Table`."""
         columns = ("index_partition", "index_sort", "partition", "sort")
         start = None
         if after is not None and after.index is not None:

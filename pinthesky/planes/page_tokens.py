@@ -12,7 +12,7 @@ import hmac
 import msgspec
 
 from pinthesky.errors import InvalidInput
-from pinthesky.planes.ports import Key, Position
+from pinthesky.planes.table import Key, Position
 
 _MAC_BYTES = 16
 TOKEN_MAX = 4096

@@ -35,6 +35,7 @@ from pinthesky.model.identifiers import Identifier, ThingName, plain
 
 if TYPE_CHECKING:
     from pinthesky.planes.authorization import Access, Permission
+    from pinthesky.planes.home import Home
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Call:
-    """Who asks, when, and under which id an answer can be found in the logs."""
+    """Who asks, when and of which home, and under which id an answer can be found in the logs."""
 
+    home: Home
     access: Access | None
     """None for a route that answers without signing in."""
     request_id: str

@@ -15,7 +15,7 @@ from pinthesky.errors import Conflict, InvalidInput
 from pinthesky.hub.database import Database
 from pinthesky.hub.records import SqliteTable
 from pinthesky.planes import ports
-from pinthesky.planes.ports import Check, Condition, Delete, Key, Put, Range, Record, Table
+from pinthesky.planes.table import Check, Condition, Delete, Key, Put, Range, Record, Table
 from tests.support.aws_fixtures import moto_client
 
 KEY = Key("clip#garden", "0001")

@@ -10,7 +10,7 @@ from hypothesis import strategies
 
 from pinthesky.errors import InvalidInput
 from pinthesky.planes.page_tokens import PageTokens
-from pinthesky.planes.ports import Key, Position
+from pinthesky.planes.table import Key, Position
 
 TOKENS = PageTokens(b"a secret of the home")
 PLACE = Position(Key("clip#garden", "0001"), Key("clips", "1800000000"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, cast
 
 import hypothesis
 import msgspec
@@ -14,6 +14,7 @@ from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, Unavailabl
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.people import Email, Person, PersonId, Role
 from pinthesky.planes.authorization import Access, Permission
+from pinthesky.planes.home import Home
 from pinthesky.planes.openapi import document
 from pinthesky.planes.routing import BODY_MAX, Call, HttpRequest, Router, Routes
 
@@ -72,6 +73,8 @@ def describe(call: Call) -> dict[str, str]:
 
 
 ROUTER = Router(routes)
+NO_HOME = cast("Home", None)
+"""These routes ask nothing of their home."""
 GROUPS = {ThingName("garden"): frozenset({"outside"}), ThingName("hall"): frozenset({"inside"})}
 
 
@@ -82,7 +85,7 @@ def access(role: Role | None, groups: frozenset[str] | None = None) -> Access:
 
 
 def ask(method: str, path: str, body: bytes = b"", who: Access | None = None, **query: str) -> tuple[int, Any]:
-    call = Call(access=who, request_id="r-1", now_s=1_800_000_000.0)
+    call = Call(home=NO_HOME, access=who, request_id="r-1", now_s=1_800_000_000.0)
     answer = ROUTER.serve(HttpRequest(method, path, query, body), call)
     return answer.status, json.loads(answer.body) if answer.body else None
 
@@ -228,7 +231,7 @@ def test_a_parameter_of_a_path_is_an_identifier():
 
 def test_a_route_without_sign_in_cannot_ask_who_it_is():
     with pytest.raises(InvariantBroken):
-        _ = Call(access=None, request_id="r", now_s=0.0).person
+        _ = Call(home=NO_HOME, access=None, request_id="r", now_s=0.0).person
 
 
 @hypothesis.given(

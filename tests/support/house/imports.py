@@ -25,7 +25,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Adapters stand behind ports, so they may import the modules that declare those.
-PORTS = {"pinthesky.device.ports", "pinthesky.link.ports", "pinthesky.planes.ports"}
+PORTS = {
+    "pinthesky.device.ports",
+    "pinthesky.link.ports",
+    "pinthesky.planes.ports",
+    "pinthesky.planes.routing",
+    "pinthesky.planes.table",
+}
 ADAPTERS = {"aws", "hub"}
 
 # Where everything is put together: may import anything, and only entry points import it.

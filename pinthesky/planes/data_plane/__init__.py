@@ -1,0 +1,1 @@
+"""The data plane: what travels over the WebSockets of people."""

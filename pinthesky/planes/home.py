@@ -1,0 +1,82 @@
+"""A home: the world that the planes live in, in AWS or in the hub, and the repositories of its records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pinthesky.model.identifiers import KeyPrefix
+from pinthesky.model.people import Person
+from pinthesky.planes.authorization import Access
+from pinthesky.planes.page_tokens import PageTokens
+from pinthesky.planes.ports import (
+    Commands,
+    Connections,
+    JobService,
+    Media,
+    Notifier,
+    People,
+    Releases,
+    Shadows,
+    SignIns,
+    Things,
+)
+from pinthesky.planes.records.cameras import Cameras
+from pinthesky.planes.records.groups import Groups
+from pinthesky.planes.table import Table
+
+
+VIDEO_PREFIX = KeyPrefix("motion_videos")
+IMAGE_PREFIX = KeyPrefix("capture_images")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """For how many days what is kept; None: for ever, or until space is needed."""
+
+    clips_days: int | None = 30
+    stills_days: int | None = 30
+    health_days: int | None = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """The ports, given once by a composition root; everything below is made of them."""
+
+    table: Table
+    shadows: Shadows
+    commands: Commands
+    jobs: JobService
+    media: Media
+    connections: Connections
+    notifier: Notifier
+    things: Things
+    people: People
+    sign_ins: SignIns
+    releases: Releases
+    secret: bytes = field(repr=False)
+    """Seals page tokens and share links."""
+    console: str
+    """The console's address, without a slash at its end: for links in alerts and registrations."""
+    video_prefix: KeyPrefix = VIDEO_PREFIX
+    image_prefix: KeyPrefix = IMAGE_PREFIX
+    retention: Retention = Retention()
+
+    @cached_property
+    def page_tokens(self) -> PageTokens:
+        """Seals positions in lists."""
+        return PageTokens(self.secret)
+
+    @cached_property
+    def cameras(self) -> Cameras:
+        """The cameras."""
+        return Cameras(self.table)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The groups, and which camera is in which."""
+        return Groups(self.table)
+
+    def access(self, person: Person) -> Access:
+        """What a person may do and see, for one request: the groups of a camera are looked up once."""
+        return Access(person, self.groups.names_of)
