@@ -63,6 +63,7 @@ TEST = [
     *TEST_DEVICE,
     *CLIENT,
     *HUB,
+    "aiosmtpd>=1.4,<2",
     "coverage>=7.10,<8",
     "httpx2>=2,<3",
     "moto[server]>=5.1,<6",
@@ -81,6 +82,10 @@ DEV = [
 BENCH = [
     "opencv-python-headless>=4.10",
 ]
+
+
+# Where units and handlers go below the environment; pinthesky/admin/shipped.py finds them there.
+SHIPPED = {"share/pinthesky/handlers": "service/handlers", "share/pinthesky/systemd": "service/systemd"}
 
 
 def version() -> str:
@@ -106,6 +111,10 @@ if __name__ == "__main__":
         python_requires=">=3.9",
         packages=find_packages(include=["pinthesky", "pinthesky.*"]),
         package_data={"pinthesky": ["py.typed"]},
+        data_files=[
+            (target, sorted(str(path.relative_to(HERE)) for path in (HERE / source).iterdir()))
+            for target, source in SHIPPED.items()
+        ],
         install_requires=[*DEVICE, *VIDEO, *CLOUD],
         extras_require={
             "client": CLIENT,

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub import commands
+from pinthesky.hub.accounts import Accounts, described_link, new_link_secret
 from pinthesky.hub.broker import MosquittoBroker, TlsFiles
 from pinthesky.hub.connections import ConnectionsApi
 from pinthesky.hub.credentials import CredentialsProvider, Keys
@@ -133,6 +134,7 @@ class Hub:
         registry.on_removed(self.sockets.forget_thing)
         registry.on_removed(self.things.forget)
         registry.on_removed(self.presence.forget)
+        self.accounts = Accounts(foundation)
         self._put_together_media(foundation)
         self._put_together_servers(foundation)
         self._removals = RemovalWatch(registry, self._crashed)
@@ -172,7 +174,15 @@ class Hub:
         )
         trust = TrustPage(foundation.authority.root_certificate.read_bytes())
         console = self.metrics.counted(
-            Starlette(routes=[*self.metrics.routes(), *trust.routes(), Route("/", _to_trust_page)]), "console"
+            Starlette(
+                routes=[
+                    *self.metrics.routes(),
+                    *trust.routes(),
+                    *self.accounts.routes(),
+                    Route("/", _to_trust_page),
+                ]
+            ),
+            "console",
         )
         listen = settings.listen
         host = listen.address or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104 - for all the house
@@ -309,6 +319,13 @@ def _welcome(hub: Hub) -> str:
     )
 
 
+def _link(hub: Hub) -> str:
+    """For a terminal only: whoever has the link is signed in."""
+    ports = hub.ports
+    secret = new_link_secret(hub.foundation)
+    return described_link(secret, hub.settings, console_port=ports.console, localhost_port=ports.localhost)
+
+
 def run(data: Path) -> int:
     """Run a hub on `data` until SIGTERM, SIGINT or the failure of a part. Returns the exit code."""
     notifier = Notifier(os.environ)
@@ -320,6 +337,8 @@ def run(data: Path) -> int:
     try:
         hub.start()
         sys.stdout.write(_welcome(hub))
+        if sys.stdout.isatty() and not hub.accounts.has_visitors():
+            sys.stdout.write(_link(hub))
         sys.stdout.flush()
         notifier.ready()
         while not hub.ended.wait(notifier.watchdog_every_s):

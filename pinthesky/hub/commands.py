@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from pinthesky.errors import InvalidInput, PinTheSkyError
+from pinthesky.hub.accounts import described_link, new_link_secret
 from pinthesky.hub.camera_folder import CameraFolder, HubAddress
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.host_names import name_for_others
 from pinthesky.hub.settings import is_address, is_host_name
 from pinthesky.model.identifiers import ThingName
+from pinthesky.model.people import Email
 from pinthesky.version import __version__
 
 ROOTS_DATA = Path("/var/lib/pits-hub")
 EXAMPLES = """\
 first start, and every other:   pits-hub
 a camera:                       pits-hub add-camera garden
+a link to sign in:              pits-hub sign-in-link
 """
 
 
@@ -69,6 +72,8 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     remove = command("remove-camera", "refuse a camera from now on, and for good")
     remove.add_argument("name", metavar="NAME", help="of the camera")
     command("cameras", "list the cameras")
+    link = command("sign-in-link", "print a link with which a browser signs in, once")
+    link.add_argument("--email", metavar="ADDRESS", help="of somebody who was invited (default: the owner of the hub)")
     return made
 
 
@@ -126,10 +131,32 @@ def list_cameras(given: argparse.Namespace) -> int:
     return 0
 
 
+def sign_in_link(given: argparse.Namespace) -> int:
+    """`pits-hub sign-in-link`: to a terminal and nowhere else, for whoever has the link is signed in."""
+    if not sys.stdout.isatty():
+        raise InvalidInput("sign-in-link", "is printed to a terminal only")
+    email = None if given.email is None else Email.parse(given.email, "--email")
+    with closing(Foundation.find(given.data)) as foundation:
+        listen = foundation.settings.listen
+        if not (listen.console_port and listen.localhost_port):
+            raise InvalidInput(
+                f"{foundation.folder.settings}: listen",
+                "console_port and localhost_port must not be 0, for a link has to say where the console is",
+            )
+        secret = new_link_secret(foundation, email)
+        sys.stdout.write(
+            described_link(
+                secret, foundation.settings, console_port=listen.console_port, localhost_port=listen.localhost_port
+            )
+        )
+    return 0
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "add-camera": add_camera,
     "remove-camera": remove_camera,
     "cameras": list_cameras,
+    "sign-in-link": sign_in_link,
 }
 
 

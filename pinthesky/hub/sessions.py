@@ -71,20 +71,29 @@ class Sessions:
     """Who is signed in where. Thread-safe; what it returns as a secret is kept nowhere."""
 
     def __init__(
-        self, database: Database, *, session_s: int = SESSION_S, now_s: Callable[[], float] = time.time
+        self,
+        database: Database,
+        *,
+        session_s: int = SESSION_S,
+        link_s: int = LINK_S,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
-        """`session_s` is how long a session lasts, whatever is done in it. The tables of `people` are there already."""
+        """How long a session lasts, whatever is done in it, and how long a link is good.
+
+        The tables of `people` are there already.
+        """
         self._database = database
-        self._session_s = session_s
+        self.session_s = session_s
+        self.link_s = link_s
         self._now_s = now_s
         database.migrate("sessions", _SCHEMA)
 
-    def make_link(self, person: PersonId, *, lifetime_s: int = LINK_S) -> str:
-        """The secret of a link with which a person signs in, once, within `lifetime_s`. Raises Conflict (nobody)."""
+    def make_link(self, person: PersonId) -> str:
+        """The secret of a link with which a person signs in, once, within `link_s`. Raises Conflict (nobody)."""
         secret, now = _new_secret(), self._now()
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM sign_in_links WHERE expires_at <= ?", (now,))
-            row = (_hash(secret), str(person), now, now + lifetime_s)
+            row = (_hash(secret), str(person), now, now + self.link_s)
             connection.execute("INSERT INTO sign_in_links VALUES (?, ?, ?, ?)", row)
             connection.execute(
                 """DELETE FROM sign_in_links WHERE person = ? AND hash NOT IN
@@ -185,7 +194,7 @@ class Sessions:
                 str(person),
                 now,
                 now,
-                now + self._session_s,
+                now + self.session_s,
                 user_agent[:200],
                 source_ip[:64],
             ),

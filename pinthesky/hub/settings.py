@@ -116,9 +116,14 @@ class SignIn(Section, frozen=True, kw_only=True):
     """Who may use the console."""
 
     emails: Annotated[
-        list[Text], Meta(max_length=200, description="Addresses that may sign in with a link sent by mail.")
+        list[Text],
+        Meta(
+            max_length=200,
+            description="Addresses of owners, who may sign in with a link sent by mail. Others are invited in the "
+            "console.",
+        ),
     ] = msgspec.field(default_factory=list)
-    link_minutes: Annotated[int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link is good.")] = 15
+    link_minutes: Annotated[int, Meta(ge=1, le=1440, description="Minutes for which a sign-in link is good.")] = 10
     token_days: Annotated[int, Meta(ge=1, le=365, description="Days until a browser has to sign in again.")] = 30
 
 

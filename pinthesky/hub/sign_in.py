@@ -22,7 +22,7 @@ from pinthesky.hub.openid import OpenIdError, OpenIdProvider
 from pinthesky.hub.pages import page
 from pinthesky.hub.people import People
 from pinthesky.hub.rate_limits import RateLimit
-from pinthesky.hub.sessions import SESSION_S, Session, Sessions
+from pinthesky.hub.sessions import Session, Sessions
 from pinthesky.hub.tokens import Tokens
 from pinthesky.model.people import Email, Person
 
@@ -75,6 +75,7 @@ class SignIn:
         self._send_link = send_link
         self._tries = RateLimit(20, 60.0)
         self._mails_to = RateLimit(3, 600.0)
+        self._how_long = f"It works once, for {sessions.link_s // 60} minutes."
 
     def routes(self) -> list[BaseRoute]:
         """Pages below `/sign-in`, endpoints below `/oauth2`, and the discovery document."""
@@ -153,7 +154,7 @@ class SignIn:
 
     async def _ask(self, request: Request) -> Response:
         form = _FORM.format(next=escape(_safe_next(request.query_params.get("next", ""))))
-        told = "You get a link by mail. It works once, for ten minutes."
+        told = f"You get a link by mail. {self._how_long}"
         if self._send_link is None:
             form, told = "", "Open the link that the hub has printed when it started."
         return page("Sign in", _ASK.format(told=told, form=form))
@@ -166,7 +167,7 @@ class SignIn:
             return _too_often()
         origin, following = self._origin_of(request), _safe_next(asked.get("next", ""))
         await run_in_threadpool(self._mail_if_invited, asked.get("email", ""), origin, following)
-        told = "<p>If this address is invited, a link is on its way. It works once, for ten minutes.</p>"
+        told = f"<p>If this address is invited, a link is on its way. {self._how_long}</p>"
         return page("Look into your mail", told)
 
     def _mail_if_invited(self, address: str, origin: str, following: str) -> None:
@@ -204,7 +205,9 @@ class SignIn:
             return page("This link does not work", told, status=403)
         answer = RedirectResponse(_safe_next(asked.get("next", "")) or "/", 303, headers=_NO_STORE)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, secret, max_age=SESSION_S, httponly=True, secure=secure, samesite="lax")
+        answer.set_cookie(
+            COOKIE, secret, max_age=self._sessions.session_s, httponly=True, secure=secure, samesite="lax"
+        )
         return answer
 
     async def _sign_out(self, request: Request) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 from pinthesky.model.identifiers import KeyPrefix
 from pinthesky.model.people import Person
 from pinthesky.planes.authorization import Access
 from pinthesky.planes.page_tokens import PageTokens
 from pinthesky.planes.ports import (
+    AccessTokens,
     Commands,
     Connections,
     JobService,
@@ -21,10 +22,15 @@ from pinthesky.planes.ports import (
     SignIns,
     Things,
 )
+from pinthesky.planes.records.attempts import Attempts
 from pinthesky.planes.records.cameras import Cameras
+from pinthesky.planes.records.connections import Sockets
 from pinthesky.planes.records.groups import Groups
+from pinthesky.planes.records.health import HealthReports
+from pinthesky.planes.records.jobs import JobRecords
+from pinthesky.planes.records.registrations import Registrations
+from pinthesky.planes.records.tickets import Tickets
 from pinthesky.planes.table import Table
-
 
 VIDEO_PREFIX = KeyPrefix("motion_videos")
 IMAGE_PREFIX = KeyPrefix("capture_images")
@@ -53,6 +59,7 @@ class Home:
     things: Things
     people: People
     sign_ins: SignIns
+    access_tokens: AccessTokens
     releases: Releases
     secret: bytes = field(repr=False)
     """Seals page tokens and share links."""
@@ -77,6 +84,36 @@ class Home:
         """The groups, and which camera is in which."""
         return Groups(self.table)
 
+    @cached_property
+    def health(self) -> HealthReports:
+        """The health reports."""
+        return HealthReports(self.table, self.retention.health_days)
+
+    @cached_property
+    def sockets(self) -> Sockets:
+        """The WebSockets of people, and what is running for them."""
+        return Sockets(self.table)
+
+    @cached_property
+    def tickets(self) -> Tickets:
+        """What opens a WebSocket, once."""
+        return Tickets(self.table)
+
+    @cached_property
+    def registrations(self) -> Registrations:
+        """Cameras that ask to be let in."""
+        return Registrations(self.table)
+
+    @cached_property
+    def job_records(self) -> JobRecords:
+        """What kind of job each is, and who ordered it."""
+        return JobRecords(self.table)
+
+    @cached_property
+    def attempts(self) -> Attempts:
+        """How often somebody has tried something."""
+        return Attempts(self.table)
+
     def access(self, person: Person) -> Access:
         """What a person may do and see, for one request: the groups of a camera are looked up once."""
-        return Access(person, self.groups.names_of)
+        return Access(person, cache(self.groups.names_of))

@@ -364,6 +364,14 @@ class SignIns(Protocol):
         ...
 
 
+class AccessTokens(Protocol):
+    """What proves who somebody is: the access tokens (JWT) of the home's identity provider."""
+
+    def person_of(self, token: str) -> PersonId:
+        """Who has signed in. Raises NotAuthorized: forged, expired, of another kind, or for somebody else's use."""
+        ...
+
+
 @dataclass(frozen=True)
 class Release:
     """A version of the device software that can be installed."""

@@ -29,6 +29,7 @@ from pinthesky.errors import (
     NotAuthorized,
     NotFound,
     PinTheSkyError,
+    Throttled,
     Unavailable,
 )
 from pinthesky.model.identifiers import Identifier, ThingName, plain
@@ -49,11 +50,25 @@ _STATUS: Sequence[tuple[type[PinTheSkyError], int]] = (
     (NotAuthorized, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Throttled, 429),
     (Unavailable, 500),
     (InvariantBroken, 500),
 )
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class OAuthError(PinTheSkyError):
+    """A refusal with a code of OAuth (RFC 6749, 5.2; RFC 8628, 3.5), which its caller reads. Answered with 400."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def status_of(error: PinTheSkyError) -> int:
+    """The HTTP status that says what an error says."""
+    return next(status for kind, status in _STATUS if isinstance(error, kind))
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,8 @@ class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     message: str
     request_id: str
     field: str | None = None
+    error: str | None = None
+    """What a program reads where a protocol of others says so (RFC 6749, 5.2)."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +262,12 @@ class Router:
                 call.access.require_sees(value)
 
     def _problem(self, error: PinTheSkyError, request: HttpRequest, call: Call) -> HttpAnswer:
-        status = next(status for kind, status in _STATUS if isinstance(error, kind))
+        if isinstance(error, OAuthError):
+            return _answer_problem(400, Problem(str(error), call.request_id, error=error.code))
+        status = status_of(error)
+        if isinstance(error, Throttled):
+            answer = _answer_problem(status, Problem(str(error), call.request_id))
+            return HttpAnswer(status, answer.body, {**answer.headers, "Retry-After": str(error.retry_after_s)})
         if isinstance(error, InvalidInput):
             return _answer_problem(status, Problem(error.reason, call.request_id, error.field))
         if status >= 500:

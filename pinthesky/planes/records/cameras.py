@@ -33,6 +33,14 @@ class Camera(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="came
     still_key: str = ""
     """Key of the latest still or thumbnail."""
     still_at: int | None = None
+    still_error: str = ""
+    """Why the still that was asked for last could not be taken; empty when it was, or is awaited."""
+    still_capture_id: str = ""
+    """Under which id a still was asked for last."""
+    still_asked_at: int | None = None
+    mode: str = "armed"
+    """What was desired last of the section `mode`."""
+    mode_until: int | None = None
     software_version: str = ""
     settings_sync: dict[str, object] = {}
     """What became of the settings that were desired last: the shadow's section `sync`."""
@@ -46,12 +54,12 @@ class Cameras:
 
     def get(self, thing: ThingName) -> Camera:
         """Raises NotFound."""
-        return rows.get(self._table, _key(thing), Camera, missing=f"there is no camera {thing}")
+        return rows.get(self._table, key_of(thing), Camera, missing=f"there is no camera {thing}")
 
     def get_many(self, things: Sequence[ThingName]) -> list[Camera]:
         """Those of up to 100 that exist, in the order asked for."""
-        found = self._table.get_many([_key(thing) for thing in dict.fromkeys(things)])
-        return [rows.decode(found[_key(thing)], Camera) for thing in dict.fromkeys(things) if _key(thing) in found]
+        found = self._table.get_many([key_of(thing) for thing in dict.fromkeys(things)])
+        return [rows.decode(found[key_of(thing)], Camera) for thing in dict.fromkeys(things) if key_of(thing) in found]
 
     def page(self, *, limit: int, after: Position | None = None) -> rows.Rows[Camera]:
         """Cameras in the order of their things' names."""
@@ -63,7 +71,7 @@ class Cameras:
 
     def adopt(self, thing: ThingName, now_ms: int) -> Camera:
         """The camera, made from its thing's name where it is heard of for the first time."""
-        record = self._table.get(_key(thing))
+        record = self._table.get(key_of(thing))
         if record is not None:
             return rows.decode(record, Camera)
         camera = Camera(thing_name=thing, display_name=thing, created_at=now_ms)
@@ -74,17 +82,18 @@ class Cameras:
     def change(self, thing: ThingName, to: Callable[[Camera], Camera]) -> Camera:
         """Replace a camera by `to(camera)`, whatever else changes it meanwhile. Raises NotFound."""
         return rows.change(
-            self._table, _key(thing), Camera, to_record=_record, to=to, missing=f"there is no camera {thing}"
+            self._table, key_of(thing), Camera, to_record=_record, to=to, missing=f"there is no camera {thing}"
         )
 
     def remove(self, thing: ThingName) -> None:
         """One that is not there is no error."""
-        self._table.write(Delete(_key(thing)))
+        self._table.write(Delete(key_of(thing)))
 
 
-def _key(thing: ThingName) -> Key:
+def key_of(thing: ThingName) -> Key:
+    """Where a camera stands in the table."""
     return Key(PARTITION, str(thing))
 
 
 def _record(camera: Camera) -> Record:
-    return Record(_key(camera.thing_name), rows.encode(camera))
+    return Record(key_of(camera.thing_name), rows.encode(camera))
