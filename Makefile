@@ -10,7 +10,8 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-CAMERA ?= tests/footage/people.mp4
+CAMERA ?=
+DATA ?= run-data
 SOAK ?= long
 PYTEST := $(BIN)/python -m pytest
 # Most of the long tests wait, so two for each core; tests/support/scheduling.py says which run where and when.
@@ -30,8 +31,8 @@ $(STAMP): setup.py tools/prepare.py tools/picamera2_rootfs.sh tests/picamera2/vi
 	@$(PYTHON) tools/prepare.py
 	@touch $@
 
-run: $(STAMP) ## watch real video (or CAMERA=/dev/video0, CAMERA=rtsp://…) and keep clips of what moves
-	@CAMERA="$(CAMERA)" BIN="$(BIN)" tools/run_demo.sh
+run: $(STAMP) ## a hub and two cameras, and yours: CAMERA=/dev/video0, CAMERA=rtsp://…; Ctrl-C ends it
+	@CAMERA="$(CAMERA)" DATA="$(DATA)" exec $(BIN)/python -m tools.run_demo
 
 test: $(STAMP) ## all that must hold, with the coverage of the package
 	@$(BIN)/coverage erase
@@ -48,7 +49,7 @@ check: $(STAMP) ## lint, format, types, shell scripts and the house rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@command -v shellcheck >/dev/null || { echo "check: shellcheck is missing: sudo apt-get install shellcheck" >&2; exit 1; }
-	shellcheck .ci/run tools/*.sh
+	shellcheck .ci/run tools/*.sh service/handlers/*
 	$(PYTEST) -q tests/test_house_rules.py tests/test_images.py
 
 soak: $(STAMP) ## hundreds of kills, millions of fuzzed inputs (SOAK=short for a taste)

@@ -36,6 +36,7 @@ CLIENT = [
 
 # pits-hub: the web side, the authority, the broker's client, and what checks the signatures of S3 clients.
 HUB = [
+    *VIDEO,
     "cryptography>=44",
     "h11>=0.14,<1",
     "paho-mqtt>=2.1,<3",

@@ -6,7 +6,8 @@
 The client runs as systemd would start it, against a mosquitto on this machine with mutual TLS, with shadow, jobs and
 the event queue. "Post to subscriber" is from the moment at which the daemon's own writer is handed the event to its
 arrival at another MQTT client: through the queue's folder, and through the publish file, whose writes the daemon has
-to pace for the C++ client's sake. "Burst" is 20 events at once, to the last of them.
+to pace for the C++ client's sake. "Burst" is 20 events at once, to the last of them. "Command to file" is from a
+publish at another MQTT client to the bytes in the daemon's input file.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tests.support.daemon_process import running
 from tests.support.link_client import ClientProcess, ThingFolder
 
 THING = "garden"
-OUTPUT = f"pinthesky/events/{THING}/output"
-MOTION_MAX_MS = 100.0
+INPUT, OUTPUT = f"pinthesky/events/{THING}/input", f"pinthesky/events/{THING}/output"
+MOTION_MAX_MS, COMMAND_MAX_MS = 100.0, 50.0
 BURST = 20
 
 
@@ -90,6 +91,22 @@ def single_events(writer: EventOutput | EventQueue, cloud: MqttClient, *, count:
     return found
 
 
+def commands(thing: ThingFolder, cloud: MqttClient, *, count: int) -> list[float]:
+    """Milliseconds from publish to file of commands that come one by one."""
+    found, size = [], 0
+    for _ in range(count):
+        began_s = time.monotonic()
+        cloud.send(INPUT, {"name": "health"})
+        while not thing.event_input.exists() or thing.event_input.stat().st_size == size:
+            if time.monotonic() > began_s + 10.0:
+                raise SystemExit("a command does not arrive")
+            time.sleep(0.0005)
+        found.append((time.monotonic() - began_s) * 1000)
+        size = thing.event_input.stat().st_size
+        time.sleep(0.02)
+    return found
+
+
 def burst(writer: EventOutput | EventQueue, cloud: MqttClient) -> float:
     """Milliseconds until the last of BURST events is there: starts of motion between others."""
     began_s = time.monotonic()
@@ -123,6 +140,7 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
     """Idle cost first, then both ways of an event, each with a client of its own."""
     rows: list[list[str]] = []
     idle: Line | None = None
+    command_ms: list[float] = []
     for queue in (True, False):
         with Broker(folder / str(queue)) as broker, broker.client() as cloud:
             cloud.subscribe(OUTPUT)
@@ -132,6 +150,7 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
                 client.wait_log("Connected to")
                 if queue:
                     idle = idle_cost(client.pid, quick=quick)
+                    command_ms = commands(thing, cloud, count=10 if quick else 200)
                 single_ms = single_events(writer, cloud, count=3 if quick else 30)
                 burst_ms = burst(writer, cloud)
                 client.stop()
@@ -155,6 +174,13 @@ def measure(report: Report, folder: Path, *, quick: bool) -> None:
                 f"{idle.memory.private:.1f}",
             ]
         ],
+    )
+    report.judge(
+        "a command, from its publisher to the daemon's input file",
+        statistics.median(command_ms),
+        COMMAND_MAX_MS,
+        unit="ms",
+        beside=f"p95 {percentile(command_ms, 95):.1f} ms",
     )
     report.headline(
         "the device client with nothing to do",

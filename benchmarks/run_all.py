@@ -4,7 +4,7 @@
     python benchmarks/run_all.py [--only latency,peers] [--quick] [--write-docs]
 
 `--write-docs` puts the figures into docs/benchmarks.md and the short table into README.md, between their markers; it
-needs a whole run. Takes about eight minutes, most of it waiting: daemons are watched at the pace of their cameras.
+needs a whole run. Takes about eleven minutes, most of it waiting: daemons are watched at the pace of their cameras.
 Leaves with 1 when a benchmark could not be run or missed a bar.
 """
 
@@ -46,9 +46,10 @@ BENCHMARKS = (
     Benchmark("startup"),
     Benchmark("clip_cost"),
     Benchmark("adapter_cost"),
-    Benchmark("hub_objects"),
     Benchmark("motion_cost", has_headlines=False),
     Benchmark("device_client"),
+    Benchmark("hub_fleet"),
+    Benchmark("hub_objects"),
     Benchmark("peers"),
     Benchmark("motion_quality", has_headlines=False, arguments=("--seeds", "7")),
 )

@@ -8,6 +8,7 @@
     ├── NotFound           (also LookupError)      what was named does not exist
     ├── Conflict                                   the state has moved on, or the thing exists already
     ├── Unavailable        (also ConnectionError)  the other side cannot be reached or is overloaded; try again later
+    │   └── Throttled                              somebody asks too often
     └── InvariantBroken    (also RuntimeError)     our own stored data or state contradict themselves
 
 Adapters map their library's errors to these once, and keep the cause.
@@ -46,6 +47,14 @@ class Conflict(PinTheSkyError):
 
 class Unavailable(PinTheSkyError, ConnectionError):
     """The other side cannot be reached, is overloaded, or did not answer in time."""
+
+
+class Throttled(Unavailable):
+    """Somebody asks too often, or has too much open; `retry_after_s` says when asking again may help."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class InvariantBroken(PinTheSkyError, RuntimeError):

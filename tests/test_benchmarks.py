@@ -35,6 +35,8 @@ ROWS = {
     "clip_cost": ["bare PyAV remux"],
     "adapter_cost": ["picamera2 alone", "the adapter", "a packet taken over", "a picture made into a luma frame"],
     "device_client": ["pits-device-client", "the queue's folder", "the publish file"],
+    "hub_fleet": ["edit of a shadow to reported", "command to event", "idle, 8 connected"],
+    "hub_objects": ["pictures of 100 KB, hub", "clips of 5 MB, moto", "clips of 5 MB, the disk alone"],
     "motion_cost": ["320x240", "160x120"],
 }
 QUICK = {"motion_cost": ["--rounds", "1"]}

@@ -26,14 +26,43 @@ def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_who_may_not_install_is_told_the_exact_command_and_goes_on(ordinary_user, capsys):
     prepare.want_programs()
     said = capsys.readouterr().out
-    assert "sudo apt-get update && sudo apt-get install --no-install-recommends shellcheck motion" in said
-    assert "make check and make bench will stop until you run" in said
+    assert "sudo apt-get update && sudo apt-get install --no-install-recommends shellcheck motion mosquitto" in said
+    assert "make check and make bench and make run and make test will stop until you run" in said
 
 
 def test_what_is_there_is_not_asked_for(ordinary_user, capsys):
-    ordinary_user |= {"shellcheck", "motion"}
+    ordinary_user |= {"shellcheck", "motion", "mosquitto"}
     prepare.want_programs()
     assert capsys.readouterr().out == ""
+
+
+def test_who_is_not_root_is_told_which_tests_are_left_out(ordinary_user, capsys):
+    prepare.want_systemd_tests()
+    assert "on a systemd of their own are left out: they need root" in capsys.readouterr().out
+
+
+def test_root_without_apt_is_told_what_the_tests_on_systemd_need(ordinary_user, monkeypatch, capsys):
+    ordinary_user.clear()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    prepare.want_systemd_tests()
+    said = capsys.readouterr().out
+    assert "left out until you run" in said
+    assert "dbus passwd" in said
+    assert "util-linux" in said
+
+
+def test_root_has_what_the_tests_on_systemd_need_installed(ordinary_user, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    installed: list[str] = []
+
+    def install(packages: list[str]) -> bool:
+        installed.extend(packages)
+        return True
+
+    monkeypatch.setattr(prepare, "install_debian_packages", install)
+    ordinary_user |= {*prepare.SYSTEMD_PROGRAMS} - {"systemd-analyze"}
+    prepare.want_systemd_tests()
+    assert "systemd" in installed
 
 
 def test_a_python_that_cannot_make_environments_is_named(ordinary_user, monkeypatch):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.support.house.source import ROOT
@@ -37,3 +41,33 @@ def test_a_file_stays_in_one_worker_but_for_those_that_may_be_cut_up(nodeid, exp
 @pytest.mark.parametrize("path", sorted({*STARTS_FIRST, *IN_PIECES}))
 def test_what_is_named_is_there(path):
     assert (ROOT / path).exists()
+
+
+MEASURED = """
+import pytest
+from coverage.collector import Collector
+
+def test_that_is_measured():
+    assert len(Collector._collectors) == 1
+
+@pytest.mark.no_cover
+def test_that_is_not():
+    assert Collector._collectors == []
+"""
+
+
+def test_in_a_worker_one_thing_measures_coverage_and_no_cover_pauses_it(tmp_path):
+    (tmp_path / "test_measured.py").write_text(MEASURED)
+    (tmp_path / ".coveragerc").write_text("[run]\nparallel = true\npatch = subprocess\n")
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "PYTEST"))}
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.support.scheduling", "-n", "1", "--cov=.", "-q"],
+        cwd=tmp_path,
+        env={**outside, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout
+    assert "2 passed" in found.stdout

@@ -43,6 +43,19 @@ DEBIAN_PROGRAMS = {
     "mosquitto": ("mosquitto", "make run and make test"),
 }
 
+# Program -> Debian package, for the tests of units, handlers and upgrades on a systemd of their own.
+SYSTEMD_PROGRAMS = {
+    "systemctl": "systemd",
+    "systemd-analyze": "systemd",
+    "journalctl": "systemd",
+    "dbus-daemon": "dbus",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "useradd": "passwd",
+}
+SYSTEMD = Path("/lib/systemd/systemd")
+
 
 class CannotPrepare(Exception):
     """Something is missing that only the person at the machine can give."""
@@ -121,6 +134,27 @@ def want_programs() -> None:
     if not install_debian_packages(packages):
         targets = " and ".join(target for _, target in missing.values())
         say(f"{' and '.join(missing)} not found: {targets} will stop until you run\n  {by_hand(packages)}")
+
+
+def packages_for_systemd_tests() -> list[str]:
+    """Return the Debian packages that those tests miss, each once."""
+    missing = [package for name, package in SYSTEMD_PROGRAMS.items() if shutil.which(name) is None]
+    missing += [] if SYSTEMD.exists() else ["systemd"]
+    # An environment of the tests is made as on a Pi: by the pip of the system's Python, not by that of .venv.
+    python = Path(sys.base_prefix, "bin", "python3")
+    has_pip = subprocess.run([python, "-c", "import pip"], capture_output=True, check=False).returncode == 0
+    missing += [] if has_pip else ["python3-pip"]
+    return sorted(set(missing))
+
+
+def want_systemd_tests() -> None:
+    """Install what the tests on a systemd of their own need, or say that they are left out, and why."""
+    if os.geteuid() != 0:
+        say("the tests of units, handlers and upgrades on a systemd of their own are left out: they need root")
+        return
+    missing = packages_for_systemd_tests()
+    if missing and not install_debian_packages(missing):
+        say(f"the tests on a systemd of their own are left out until you run\n  {by_hand(missing)}")
 
 
 def pip(environment: Path, *arguments: str) -> None:
@@ -229,6 +263,7 @@ def prepare() -> None:
     requirements = runpy.run_path(str(ROOT / "setup.py"))
     need_venv_module()
     want_programs()
+    want_systemd_tests()
     make_main_environment()
     fill_wheelhouse(requirements)
     make_legacy_camera()

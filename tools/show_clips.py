@@ -1,55 +1,68 @@
-"""Prints what lies in a spool folder: one line per clip and still, from the sidecars, and how to look at them.
+"""Prints what lies in a hub's media folder: one line for each clip, from the sidecars, the newest last.
 
-Usage: python tools/show_clips.py run-data/spool
+Usage: python -m tools.show_clips [MEDIA_FOLDER]   (run-data/hub/media where none is named)
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pinthesky.errors import InvariantBroken
-from pinthesky.model.recording import Item
+from pinthesky.hub.media_record import MediaRecord, media_name
+from pinthesky.machine.log_lines import clean
 
-HEADINGS = ("started", "seconds", "KB", "kind", "trigger", "event", "part", "file")
+MEDIA = Path("run-data/hub/media")
+HEADINGS = ("started", "camera", "seconds", "KB", "trigger", "event", "part", "file")
 CLIP_SUFFIXES = (".mp4", ".h264")
+SHOWN_MAX = 40
 
 
-def stored_items(spool: Path) -> list[tuple[Path, Item]]:
-    """Return every stored file with what its sidecar says, in the order of time; changes nothing.
+def is_clip(record: MediaRecord) -> bool:
+    """Whether it is a clip, and not a picture."""
+    return record.address.name.endswith(CLIP_SUFFIXES)
 
-    A daemon may be at work there: what it has not finished, or has just uploaded, is left out.
-    """
+
+def stored_clips(media: Path) -> list[MediaRecord]:
+    """Every whole clip in the order of time. Changes nothing: a hub may be at work there."""
     found = []
-    for sidecar in (spool / "ready").glob("*.json"):
-        media = sidecar.with_suffix("")
+    for sidecar in media.glob("*/*/.*.json"):
+        name = media_name(sidecar.name)
         try:
-            found.append((media.stat().st_mtime, media, Item.decode(sidecar.read_bytes())))
+            record = MediaRecord.decode(sidecar.read_bytes())
         except (FileNotFoundError, InvariantBroken):
             continue
-    found.sort(key=lambda entry: (entry[2].start.wall_s or entry[0], entry[1].name))
-    return [(media, item) for _, media, item in found]
+        if name is not None and is_clip(record) and sidecar.with_name(name).is_file():
+            found.append(record)
+    return sorted(found, key=lambda record: (record.recorded_at_s, record.key))
 
 
-def row(media: Path, item: Item) -> tuple[str, ...]:
-    """Return the cells of one line; a start is unknown while the clock was not known to be right."""
-    start = item.start.wall_s
+def facts(record: MediaRecord) -> str:
+    """Length, size and reason of a clip, for a sentence; what the camera has not said is left out."""
+    told = record.metadata
+    seconds = f"{float(told['duration']):.1f} s, " if _is_number(told.get("duration")) else ""
+    return f"{seconds}{record.size / 1_000_000:.1f} MB, {clean(told.get('trigger', 'motion'))}"
+
+
+def row(record: MediaRecord) -> tuple[str, ...]:
+    """The cells of one line."""
+    told = record.metadata
     return (
-        "?" if start is None else datetime.fromtimestamp(start).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-        f"{item.duration_s:.1f}" if item.duration_s else "",
-        f"{item.size / 1000:.0f}",
-        item.kind + (" (recovered)" if item.recovered else ""),
-        item.trigger,
-        item.event_id[:8],
-        str(item.part),
-        media.name,
+        datetime.fromtimestamp(record.recorded_at_s).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        record.address.thing,
+        f"{float(told['duration']):.1f}" if _is_number(told.get("duration")) else "",
+        f"{record.size / 1000:.0f}",
+        clean(told.get("trigger", "")),
+        clean(told.get("event_id", ""))[:8],
+        clean(told.get("part", "")),
+        record.file,
     )
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> str:
-    """Return the rows under their headings, in columns."""
+    """The rows under their headings, in columns."""
     lines = [HEADINGS, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     return "\n".join(
@@ -57,19 +70,28 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
     )
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table; exit 2 if no folder was named."""
-    if len(arguments) != 1:
-        print("usage: show_clips.py SPOOL_FOLDER", file=sys.stderr)
+def _is_number(text: str | None) -> bool:
+    try:
+        return text is not None and 0.0 <= float(text) < 1e9
+    except ValueError:
+        return False
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table; exit 2 where there is no such folder."""
+    if len(arguments) > 1:
+        print("usage: python -m tools.show_clips [MEDIA_FOLDER]", file=sys.stderr)
         return 2
-    spool = Path(arguments[0])
-    stored = stored_items(spool)
-    clips = [media for media, _ in stored if media.suffix in CLIP_SUFFIXES]
-    print(f"\n{len(clips)} clip{'' if len(clips) == 1 else 's'} in {spool / 'ready'}")
-    if stored:
-        print(f"\n{table(row(media, item) for media, item in stored)}")
+    media = Path(arguments[0]) if arguments else MEDIA
+    if not media.is_dir():
+        print(f"show_clips: there is no folder {media}; `make run` makes it", file=sys.stderr)
+        return 2
+    clips = stored_clips(media)
+    left_out = f", the newest {SHOWN_MAX} of them" if len(clips) > SHOWN_MAX else ""
+    print(f"{len(clips)} clip{'' if len(clips) == 1 else 's'} in {media}{left_out}")
     if clips:
-        print(f"\nLook at one with any player or browser:\n  xdg-open {clips[-1]}\n")
+        print(f"\n{table(map(row, clips[-SHOWN_MAX:]))}")
+        print(f"\nLook at one with any player or browser:\n  xdg-open {media / clips[-1].file}")
     return 0
 
 

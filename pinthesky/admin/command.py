@@ -16,14 +16,14 @@ from typing import get_args
 
 import msgspec
 
-from pinthesky.admin import requests
+from pinthesky.admin import requests, shipped
 from pinthesky.admin.asking import ask
 from pinthesky.admin.errand import Errands
 from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import SERVICES, Answer
 from pinthesky.admin.server import passed_connection, serve
 from pinthesky.admin.verbs import Verbs
-from pinthesky.errors import InvalidInput, InvariantBroken, Unavailable
+from pinthesky.errors import InvalidInput, InvariantBroken, NotFound, Unavailable
 from pinthesky.machine import durable_files
 from pinthesky.version import __version__
 
@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     upgrade.add_argument("sha256", help="of the wheel, in hexadecimal")
     upgrade.add_argument("--allow-downgrade", action="store_true", help="also to a version that is older")
     verb("rotate-certificate", "not offered yet")
+    where = verb("where", "print the folder of what came with this version and is to be installed")
+    where.add_argument("kind", choices=get_args(shipped.Kind))
     verb("serve", "answer one request; started by pinthesky-admin.socket")
     verb("carry-out-upgrade", "carry the upgrade out that was asked for; started by pinthesky-upgrade.service")
     return main_parser
@@ -150,6 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return answer_one(Installation.from_environment(os.environ))
         if options.verb == "carry-out-upgrade":
             return carry_out_upgrade(Installation.from_environment(os.environ))
+        if options.verb == "where":
+            _say(str(shipped.folder_of(options.kind)))
+            return 0
         return ask_and_tell(options, Installation())
     except InvalidInput as error:
         _complain(str(error))
@@ -157,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unavailable as error:
         _complain(str(error))
         return EXIT_UNREACHABLE
-    except (InvariantBroken, OSError) as error:
+    except (InvariantBroken, NotFound, OSError) as error:
         _complain(str(error))
         return EXIT_CODES["failed"]
 

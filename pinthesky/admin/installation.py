@@ -55,8 +55,8 @@ class Installation:
     sources: tuple[str, ...] = ()
     """Beginnings of the addresses that wheels may come from."""
     extras: tuple[str, ...] = ("client",)
-    settle_s: float = 30.0
-    """For so long a new version has to stay up."""
+    settle_s: float = 90.0
+    """For so long a new version has to stay up: longer than the watchdog of the units takes to find one that hangs."""
     ca_bundle: Path | None = None
     """Authorities that are trusted for downloads beside those of the system."""
 
@@ -84,10 +84,11 @@ class Installation:
         bundle = environment.get("PINTHESKY_CA_BUNDLE", "")
         if bundle and not bundle.startswith("/"):
             raise InvalidInput("PINTHESKY_CA_BUNDLE", f"{bundle}: must be a whole path")
+        settle = environment.get("PINTHESKY_SETTLE_S")
         return cls(
             sources=sources,
             extras=extras,
-            settle_s=_seconds("PINTHESKY_SETTLE_S", environment.get("PINTHESKY_SETTLE_S", "30")),
+            settle_s=cls.settle_s if settle is None else _seconds("PINTHESKY_SETTLE_S", settle),
             ca_bundle=Path(bundle) if bundle else None,
         )
 

@@ -35,6 +35,11 @@ class UnitState:
         return self.active == "active" and self.sub == "running"
 
     @property
+    def is_connected(self) -> bool:
+        """Whether it runs and says that it is connected, as the device client does in its status text."""
+        return self.is_up and self.text.startswith("connected ")
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it runs or is meant to: one that falls over and over again is not stopped."""
         return self.loaded and self.active in ("active", "activating", "reloading", "failed")

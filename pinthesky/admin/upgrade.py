@@ -23,7 +23,7 @@ import msgspec
 
 from pinthesky.admin import wheel
 from pinthesky.admin.installation import Installation
-from pinthesky.admin.requests import SERVICES, Service
+from pinthesky.admin.requests import CLIENT, SERVICES
 from pinthesky.admin.services import Services, unit
 from pinthesky.admin.upgrade_record import UpgradeOutcome, UpgradeRecord, Wish
 from pinthesky.admin.versions import CURRENT, STEADY, Versions, order_of
@@ -39,6 +39,8 @@ FREE_MIN = 200 * 1024 * 1024
 _VENV_S = 300.0
 _PIP_S = 1500.0
 _PROBE_S = 90.0
+_CONNECT_S = 180.0
+"""Beside the time to settle: a device client waits up to a minute between its attempts to connect."""
 _LOOK_EVERY_S = 1.0
 
 
@@ -137,8 +139,15 @@ class Upgrader:
             self._build(brought)
         self._probe(version)
         self._versions.complete(version, wish.request.sha256)
-        services = tuple(name for name in SERVICES if self._services.state(name).is_wanted)
-        changed = msgspec.structs.replace(wish, stage="switched", version=version, before=before, services=services)
+        states = {name: self._services.state(name) for name in SERVICES}
+        changed = msgspec.structs.replace(
+            wish,
+            stage="switched",
+            version=version,
+            before=before,
+            services=tuple(name for name, state in states.items() if state.is_wanted),
+            connected=states[CLIENT].is_connected,
+        )
         return self._record.keep(changed)
 
     def _check_step(self, wish: Wish, before: str, version: str) -> None:
@@ -192,21 +201,24 @@ class Upgrader:
         if wish.attempts > ATTEMPTS_MAX:
             raise Unavailable(f"cut off {ATTEMPTS_MAX} times before it had stayed up")
         self._versions.point(CURRENT, version)
-        self._run_services(wish.services)
+        self._run_services(wish, connected=wish.connected)
         self._versions.point(STEADY, version)
         gone = self._versions.remove_all_but({version, before})
         logger.info("Kept %s for the way back%s", before, f"; removed {', '.join(gone)}" if gone else "")
         if not wish.services:
             text = f"{version} is in place of {before}; no service was running, so none was tried"
         else:
-            text = f"{version} runs in place of {before} and stayed up for {self._installation.settle_s:.0f} s"
+            connected = " and is connected" if wish.connected else ""
+            stayed = f"stayed up for {self._installation.settle_s:.0f} s{connected}"
+            text = f"{version} runs in place of {before} and {stayed}"
         return _outcome(wish, text, succeeded=True)
 
     def _go_back(self, wish: Wish) -> UpgradeOutcome:
         version, before = _versions_in(wish)
         self._versions.point(CURRENT, before)
         try:
-            self._run_services(wish.services)
+            # Without a connection too: the version that was connected cannot be at fault.
+            self._run_services(wish, connected=False)
         except PinTheSkyError as error:
             text = f"{wish.reason}; went back to {before}, which does not stay up either: {error}"
         else:
@@ -216,24 +228,29 @@ class Upgrader:
         self._versions.remove(version)
         return _outcome(wish, text)
 
-    def _run_services(self, names: tuple[Service, ...]) -> None:
-        """Start the services anew. Raises Unavailable with what is wrong unless all stay up for `settle_s`."""
-        for name in names:
+    def _run_services(self, wish: Wish, *, connected: bool) -> None:
+        """Start the services anew. Raises Unavailable with what is wrong unless all stay up for `settle_s`.
+
+        With `connected` the device client has to be connected at the end of it, or soon after.
+        """
+        for name in wish.services:
             try:
                 self._services.restart([name])
             except Unavailable as error:
                 raise Unavailable(self._what_happened(name)) from error
-        started = {name: self._services.state(name) for name in names}
-        until = self._monotonic() + self._installation.settle_s
-        while True:
-            for name, first in started.items():
-                now = self._services.state(name)
-                if not now.is_up or now.invocation != first.invocation:
-                    raise Unavailable(self._what_happened(name, first.invocation))
-            left_s = until - self._monotonic()
-            if left_s <= 0 or not names:
+        started = {name: self._services.state(name) for name in wish.services}
+        settled_at = self._monotonic() + self._installation.settle_s
+        while started:
+            states = {name: self._services.state(name) for name in started}
+            for name, now in states.items():
+                if not now.is_up or now.invocation != started[name].invocation:
+                    raise Unavailable(self._what_happened(name, started[name].invocation))
+            left_s = settled_at - self._monotonic()
+            if left_s <= 0 and (not connected or states[CLIENT].is_connected):
                 return
-            self._pause(min(_LOOK_EVERY_S, left_s))
+            if left_s <= -_CONNECT_S:
+                raise Unavailable(f"{unit(CLIENT)} stays up, and was connected before, but is {states[CLIENT].text!r}")
+            self._pause(min(_LOOK_EVERY_S, left_s) if left_s > 0 else _LOOK_EVERY_S)
 
     def _what_happened(self, name: str, invocation: str | None = None) -> str:
         state = self._services.state(name)
@@ -246,6 +263,7 @@ class _NothingToDo(Exception):
 
 
 def _versions_in(wish: Wish) -> tuple[str, str]:
+    """The new version and the one before, which every wish has from `switched` on."""
     if wish.version is None or wish.before is None:
         raise InvariantBroken(f"an upgrade in stage {wish.stage} without its versions")
     return wish.version, wish.before

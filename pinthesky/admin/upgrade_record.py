@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -11,6 +12,8 @@ import msgspec
 from pinthesky.admin.requests import Service, Upgrade
 from pinthesky.errors import InvariantBroken
 from pinthesky.machine import durable_files
+
+logger = logging.getLogger(__name__)
 
 Stage = Literal["asked", "switched", "back"]
 
@@ -27,8 +30,14 @@ class Wish(msgspec.Struct, frozen=True):
     """The version to go back to, from `switched` on."""
     services: tuple[Service, ...] = ()
     """What ran before, and has to run after."""
+    connected: bool = False
+    """Whether the device client was connected before, and has to be after."""
     reason: str = ""
     """Why it goes back, in stage `back`."""
+
+    def __post_init__(self) -> None:
+        if self.stage != "asked" and (self.version is None or self.before is None):
+            raise ValueError(f"an upgrade in stage {self.stage} without its versions")
 
 
 class UpgradeOutcome(msgspec.Struct, frozen=True):
@@ -65,6 +74,11 @@ class UpgradeRecord:
         durable_files.sync_folder(self._state)
         return True
 
+    @property
+    def has_wish(self) -> bool:
+        """Whether an upgrade is not over, be it one that cannot be read."""
+        return self._wish.exists()
+
     def wish(self) -> Wish | None:
         """Return the upgrade that is not over, if there is one. Raises InvariantBroken for one that cannot be read."""
         data = _read(self._wish)
@@ -76,9 +90,13 @@ class UpgradeRecord:
         return wish
 
     def outcome(self) -> UpgradeOutcome | None:
-        """Return how the last upgrade ended."""
+        """Return how the last upgrade ended, if that is known: nothing depends on an outcome that cannot be read."""
         data = _read(self._outcome)
-        return None if data is None else _decode(self._outcome, data, _outcome_decoder)
+        try:
+            return None if data is None else _decode(self._outcome, data, _outcome_decoder)
+        except InvariantBroken as error:
+            logger.error("%s", error)
+            return None
 
     def finish(self, outcome: UpgradeOutcome) -> None:
         """Write the outcome down, and then take the wish away."""

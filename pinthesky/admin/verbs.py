@@ -11,7 +11,7 @@ from pinthesky.admin.requests import SERVICES, Answer
 from pinthesky.admin.services import UPGRADE_UNIT, Services
 from pinthesky.admin.upgrade_record import UpgradeOutcome, UpgradeRecord
 from pinthesky.admin.versions import CURRENT, STEADY, Versions
-from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, PinTheSkyError, Unavailable
+from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, NotAuthorized, PinTheSkyError, Unavailable
 
 UPGRADE_WAIT_S = 3600.0
 """After this an answer is given in any case; the upgrade goes on, and asking again waits again."""
@@ -90,24 +90,34 @@ class Verbs:
         return Answer("done", f"{done} {' and '.join(names)}")
 
     def _not_while_upgrading(self, request: requests.Request) -> None:
-        """An upgrade watches the services, and would take this for a fault of the new version."""
-        if self._record.wish() is not None:
+        """An upgrade watches the services, and would take this for a fault of the new version.
+
+        One that systemd has given up, over a full disk perhaps, does not: nothing stands in the way of what may help.
+        """
+        if self._record.has_wish and self._services.state(UPGRADE_UNIT).active != "failed":
             raise Conflict(f"{request.name} waits until the upgrade that is under way is over")
 
     def _status(self) -> Answer:
         states = {name: self._services.state(name) for name in SERVICES}
         current, steady = self._versions.pointed_at(CURRENT), self._versions.pointed_at(STEADY)
-        wish, outcome = self._record.wish(), self._record.outcome()
+        under_way, outcome = self._upgrade_under_way(), self._record.outcome()
         lines = [f"{name}: {state.in_words}" for name, state in states.items()]
         lines.append(f"version {current or 'not installed'}, kept beside it: {self._others(current)}")
-        if wish is not None:
-            lines.append(f"an upgrade is under way: {_STAGES[wish.stage]}")
+        if under_way is not None:
+            lines.append(under_way)
         if outcome is not None:
             lines.append(f"the last upgrade: {outcome.text}")
         facts: dict[str, str | bool | None] = {name: state.active for name, state in states.items()}
         all_up = all(state.is_up for state in states.values())
-        facts |= {"current": current, "steady": steady, "upgrading": wish is not None, "all_up": all_up}
+        facts |= {"current": current, "steady": steady, "upgrading": under_way is not None, "all_up": all_up}
         return Answer("done", "\n".join(lines), facts)
+
+    def _upgrade_under_way(self) -> str | None:
+        try:
+            wish = self._record.wish()
+        except InvariantBroken as error:
+            return str(error)
+        return None if wish is None else f"an upgrade is under way: {_STAGES[wish.stage]}"
 
     def _others(self, current: str | None) -> str:
         try:
@@ -125,19 +135,28 @@ class Verbs:
     def _upgrade(self, request: requests.Upgrade, tell: Tell) -> Answer:
         """Have the upgrade carried out by its own unit, and wait for it: this process may end before it does."""
         outcome = self._record.outcome()
-        if outcome is not None and outcome.identity == request.identity and self._record.wish() is None:
+        if outcome is not None and outcome.identity == request.identity and not self._record.has_wish:
             return _answer(outcome)
         self._installation.check_source(request.source)
-        if not self._record.ask(request):
-            wish = self._record.wish()
-            if wish is not None and wish.request.identity != request.identity:
-                raise Conflict(f"another upgrade is under way: {wish.request.shown_source}")
+        is_new = self._record.ask(request)
         try:
+            # Also for one that is under way: it may have been given up, and then goes on.
             self._services.begin_upgrade()
         except Unavailable:
-            self._record.drop()
+            if is_new:
+                self._record.drop()
             raise
+        if not is_new:
+            self._check_whose(request)
         return self._wait_for_upgrade(request, tell)
+
+    def _check_whose(self, request: requests.Upgrade) -> None:
+        try:
+            wish = self._record.wish()
+        except InvariantBroken as error:
+            raise Conflict(f"{error}; it is being cleared away") from error
+        if wish is not None and wish.request.identity != request.identity:
+            raise Conflict(f"another upgrade is under way: {wish.request.shown_source}")
 
     def _wait_for_upgrade(self, request: requests.Upgrade, tell: Tell) -> Answer:
         deadline = self._monotonic() + UPGRADE_WAIT_S

@@ -56,6 +56,8 @@ class ClipHeader(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Pixels of the encoded picture, before it is turned."""
     height: int
     part: int = 1
+    key_delay_s: float = 0.0
+    """See `Item.key_delay_s`."""
     trigger: Trigger = "motion"
     rotation_left: int = 0
     """Degrees clockwise (0, 90, 180, 270) that a player must turn the picture."""

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 PART_BYTES_MAX = 240 * 1024 * 1024
 """A stored object is at most 256 MiB; the rest is room for groups of pictures that grow."""
 _US = 1_000_000
+_KEYS_APART_US = 1_001_000
+"""Keys hold whole seconds, so the times in them are a second apart, and a little for the rounding of fractions."""
 
 
 class PartWriter:
@@ -30,7 +32,7 @@ class PartWriter:
 
     What was written stays whole then. Without the packet that was refused the rest of its group of pictures cannot be
     shown, so the clip goes on in a new part at the next keyframe for which there is room. What falls in between is
-    counted in `lost_packets`.
+    counted in `lost_packets`. Parts may begin within one second of each other then; their keys do not.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class PartWriter:
         self._start_us = 0
         self._journal: Optional[JournalWriter] = None
         self._tally = LabelTally()
-        self._part_us = self._keyframe_us = self._keyframe_at = 0
+        self._part_us = self._key_us = self._keyframe_us = self._keyframe_at = 0
 
     def begin(self, header: ClipHeader, moment_of: Callable[[int], Moment], *, max_s: float) -> None:
         """Begin a clip with parts of about `max_s` seconds at most. `start` and `part` of `header` are set here.
@@ -123,9 +125,7 @@ class PartWriter:
 
     def _write(self, packet: Packet) -> None:
         if self._journal is None:
-            too_soon = self.parts > 0 and packet.timestamp_us - self._part_us < _US
-            if not packet.is_keyframe or too_soon:
-                # Parts are named by the second in which they start, so two never start within one.
+            if not packet.is_keyframe:
                 self.lost_packets += 0 if self.refusal is None else 1
                 return
             self._journal = self._open_part(packet.timestamp_us)
@@ -158,10 +158,14 @@ class PartWriter:
         if self.start is None:
             self.start, self._start_us = self._moment_of(timestamp_us), timestamp_us
         start = self.start.later((timestamp_us - self._start_us) / _US)
-        journal = self._create_journal(msgspec.structs.replace(self._header, start=start, part=self.parts + 1))
+        key_us = timestamp_us if self.parts == 0 else max(timestamp_us, self._key_us + _KEYS_APART_US)
+        delay_s = (key_us - timestamp_us) / _US
+        journal = self._create_journal(
+            msgspec.structs.replace(self._header, start=start, part=self.parts + 1, key_delay_s=delay_s)
+        )
         self.parts += 1
         self._tally = LabelTally()
-        self._part_us = timestamp_us
+        self._part_us, self._key_us = timestamp_us, key_us
         return journal
 
     def _close_part(self) -> None:

@@ -304,10 +304,7 @@ class ClipSpool:
         Costs one statvfs when there is room. The thread that writes a journal calls it with every sync, and closes
         the clip (keeping what it has) when the answer is False. Raises Unavailable when the disk cannot be asked.
         """
-        try:
-            missing_on_disk = self._min_free_bytes + bytes_needed - self._free_bytes(self.folder)
-        except OSError as error:
-            raise durable_files.disk_unavailable(f"cannot look at the spool {self.folder}", error) from error
+        missing_on_disk = bytes_needed - self._disk_room()
         with self._lock:
             above_bound = self._used_bytes() + sum(self._leftovers.values()) + bytes_needed - self._max_bytes
             victims, still_missing = self._choose_victims(max(above_bound, missing_on_disk))
@@ -323,6 +320,21 @@ class ClipSpool:
         elif has_changed:
             _log.info("The spool %s has room again", self.folder)
         return not is_full
+
+    def room(self) -> int:
+        """Bytes that may come without anything being dropped; below 0 while the bounds do not hold.
+
+        Raises Unavailable when the disk cannot be asked.
+        """
+        room_on_disk = self._disk_room()
+        with self._lock:
+            return min(room_on_disk, self._max_bytes - self._used_bytes() - sum(self._leftovers.values()))
+
+    def _disk_room(self) -> int:
+        try:
+            return self._free_bytes(self.folder) - self._min_free_bytes
+        except OSError as error:
+            raise durable_files.disk_unavailable(f"cannot look at the spool {self.folder}", error) from error
 
     def _choose_victims(self, excess: int) -> tuple[_Victims, int]:
         """Take out of the index what must go, and say how many bytes are still missing then."""

@@ -293,6 +293,7 @@ class _Draft(NamedTuple):
             sha256=self.written.sha256,
             trigger=header.trigger,
             part=header.part,
+            key_delay_s=header.key_delay_s,
             duration_s=self.written.duration_s,
             recovered=is_recovered,
             capture_id=header.capture_id if answers else None,

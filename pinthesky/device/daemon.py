@@ -37,7 +37,7 @@ from pinthesky.device.inotify_thread import INotifyThread
 from pinthesky.device.intake import Intake
 from pinthesky.device.internal_events import FootageFinished, ItemStored, SpoolPressed
 from pinthesky.device.motion_activity import ActivityLog
-from pinthesky.device.older_recordings import tell_of_older_recordings
+from pinthesky.device.older_recordings import OlderRecordings
 from pinthesky.device.operating_mode import watching
 from pinthesky.device.ports import Camera, Clock
 from pinthesky.device.preset_choice import with_preset
@@ -127,6 +127,10 @@ class Daemon:
             resolve_time=self._with_time,
             on_stored=lambda item, bucket, key: self._events.post(ItemStored(item, bucket, key)),
             may_use=self._may_use,
+        )
+        uploads = self._uploader.status
+        self._older = OlderRecordings(
+            options.older_folders, self._spool, may_upload=lambda: uploads().destination is not None
         )
         self._make_reporting()
         self._make_inputs()
@@ -307,8 +311,7 @@ class Daemon:
 
     def _start(self) -> None:
         for name in self.options.ignored:
-            logger.info("%s has no effect: the spool %s holds what waits for upload", name, self.options.spool_dir)
-        tell_of_older_recordings(self.options.older_folders)
+            logger.info("%s holds nothing new: what waits for upload is in the spool %s", name, self.options.spool_dir)
         self._applier.begin()
         self._reconciler.report_at_start(
             self.options.shadow_update, reported_known=says_reported(self.options.configure_output)
@@ -318,6 +321,7 @@ class Daemon:
         for thread in self._threads:
             thread.start()
         self._uploader.start()
+        self._older.start()
         self._notifier.ready()
         logger.info("pinthesky %s watches as %s", __version__, self.options.thing_name)
 
@@ -332,8 +336,8 @@ class Daemon:
         self._inotify.stop()
         self._camera.stop()
         late = [thread.name for thread in (self._inotify, self._camera) if not thread.join(left_s(12.0))]
-        if not self._finishing.stop(left_s(8.0)):
-            late.append("finishing")
+        late += [] if self._finishing.stop(left_s(8.0)) else ["finishing"]
+        late += [] if self._older.stop(left_s(2.0)) else ["older recordings"]
         late += self._uploader.stop(left_s(4.0))
         self._events.stop()
         if not self._events.join(left_s(5.0)):

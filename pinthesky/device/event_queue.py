@@ -57,10 +57,12 @@ class EventQueue(WaitingEvents):
     def flush(self) -> bool:
         """Write all that waits, in order. Returns whether anything was written.
 
-        A write that fails is tried again after WRITE_RETRY_S; what it held waits.
+        A write that fails is tried again after WRITE_RETRY_S, with a new folder if it was removed; what it held waits.
         """
         written = False
         try:
+            if self._failing and self.due_in() == 0.0:
+                durable_files.make_folder(self._folder)
             while self.due_in() == 0.0:
                 self._write_first()
                 written = True

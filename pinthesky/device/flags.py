@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder shared with pits-device-client, in place of --event-output: every event is a file of its own",
     )
     for name in ("capture-dir", "combine-dir"):
-        here.add_argument(f"--{name}", help="accepted for installed units; the spool holds what waits for upload")
+        here.add_argument(f"--{name}", help="folder of an older version, whose recordings are stored")
     cloud = made.add_argument_group("cloud")
     cloud.add_argument("--thing-name", help="name of the thing (default: the host's name)")
     for name in ("thing-cert", "thing-key", "ca-cert"):

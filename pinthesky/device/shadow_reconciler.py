@@ -33,6 +33,7 @@ _REASON_SIZES = (160, 80, 40, 20)
 _NAME_MAX = 48
 _STRANGERS_MAX = 6
 """Unknown sections that are named in a report; the others are counted."""
+_SHOWN_MAX = 50
 _VALUE_MAX = 128
 """Longer values of `cloud_connection` are not reported."""
 
@@ -100,6 +101,10 @@ class ShadowReconciler:
         # What was refused is looked at again after a restart: flags or the program may be others now.
         self._handled = None if self._state.rejected else self._state.fingerprint
         self._open: Optional[SettingsChange] = None
+        self._shown: frozenset[str] = frozenset()
+        """Rejections that the shadow shows, as far as the last document tells."""
+        self._withdrawn: list[str] = []
+        """Of these, and of our own, those that hold no more: a shadow forgets only what is reported as null."""
         self.effective = self._overlaid(self._state.overrides)
         """The settings in force, or to be put in force at the start."""
 
@@ -127,6 +132,7 @@ class ShadowReconciler:
             # Any part of that change, and of those whose place it took, may have been applied already.
             changed |= self._open.changed | self._differing(settings, self._open.settings)
         self._open = SettingsChange(mark, settings, changed, accepted, _rejections(refused), kept)
+        self._shown = _rejections_in(document)
         if changed:
             self._note_attempt(mark)
         return self._open
@@ -147,6 +153,7 @@ class ShadowReconciler:
                 overrides[name] = self._state.overrides[name]
         applied = [name for name in SECTIONS if name in change.accepted and name not in failed_sections]
         self.effective = self._overlaid(overrides)
+        self._withdrawn = sorted({*self._shown, *self._state.rejected} - rejected.keys())
         self._state = _State(change.fingerprint, overrides, applied, rejected)
         self._handled = change.fingerprint
         self._open = None
@@ -204,18 +211,20 @@ class ShadowReconciler:
     def reported_document(self) -> bytes:
         """The report: every section in force, `cloud_connection` and `sync`, as one JSON object.
 
-        At most REPORTED_MAX bytes: reasons are shortened for that, sections never.
+        At most REPORTED_MAX bytes: reasons are shortened for that, and what is withdrawn waits for the next report;
+        sections are never shortened.
         """
         document = self.effective.as_document()
         document["cloud_connection"] = {
             name: value for name, value in self._cloud_connection_fields() if value is None or len(value) <= _VALUE_MAX
         }
         encoded = b""
-        for reason_max in _REASON_SIZES:
+        for reason_max, withdrawn in (*((size, self._withdrawn) for size in _REASON_SIZES), (_REASON_SIZES[-1], ())):
+            reasons = {field: _shortened(reason, reason_max) for field, reason in self._state.rejected.items()}
             document["sync"] = {
                 "fingerprint": self._state.fingerprint,
                 "applied": self._state.applied,
-                "rejected": {field: _shortened(reason, reason_max) for field, reason in self._state.rejected.items()},
+                "rejected": {**dict.fromkeys(withdrawn), **reasons},
             }
             encoded = msgspec.json.encode(document, enc_hook=plain)
             if len(encoded) <= REPORTED_MAX:
@@ -309,6 +318,13 @@ def _rejections(refused: Mapping[str, InvalidInput]) -> dict[str, str]:
     if len(strangers) > _STRANGERS_MAX:
         rejections["..."] = f"{len(strangers) - _STRANGERS_MAX} more sections are not known"
     return rejections
+
+
+def _rejections_in(document: ShadowDocument) -> frozenset[str]:
+    """The rejected fields of which the shadow's reported state tells, bounded, whoever wrote them there."""
+    sync = (document.reported or {}).get("sync")
+    rejected = sync.get("rejected") if isinstance(sync, dict) else None
+    return frozenset(sorted(rejected)[:_SHOWN_MAX]) if isinstance(rejected, dict) else frozenset()
 
 
 def _shortened(text: str, longest: int) -> str:

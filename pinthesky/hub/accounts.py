@@ -36,7 +36,8 @@ class Accounts:
         self._invite(settings.sign_in.emails)
         origins = Origins(settings.listen.names)
         tokens = Tokens(_signing_key(foundation.folder.authority / "tokens.key"), is_issuer=origins.has)
-        mailer = Mailer(settings.mail) if settings.mail.host else None
+        self.mailer = mailer = Mailer(settings.mail) if settings.mail.host else None
+        """None where the settings name no mail server."""
         self.sign_in = SignIn(
             people=self.people,
             sessions=self.sessions,
@@ -63,7 +64,7 @@ class Accounts:
             email = Email.parse(address, "sign_in.emails")
             if self.people.by_email(email) is None:
                 try:
-                    self.people.add(email, Role.OWNER)
+                    self.people.invite(email, Role.OWNER)
                 except Conflict as error:
                     raise InvalidInput("sign_in.emails", str(error)) from error
 
@@ -79,13 +80,17 @@ def new_link_secret(foundation: Foundation, email: Email | None = None) -> str:
 
 def described_link(secret: str, settings: HubSettings, *, console_port: int, localhost_port: int) -> str:
     """What a terminal shows of a link: it leads to the console by either address."""
-    name = settings.listen.address or name_for_others(settings.listen.names)
-    host = f"[{name}]" if ":" in name else name
     return (
         f"Sign in with this link, once, within {settings.sign_in.link_minutes} minutes.\n"
         f"  on this machine  {link_to(f'http://localhost:{localhost_port}', secret)}\n"
-        f"  elsewhere        {link_to(f'https://{host}:{console_port}', secret)}\n"
+        f"  elsewhere        {link_to(f'https://{shown_host(settings)}:{console_port}', secret)}\n"
     )
+
+
+def shown_host(settings: HubSettings) -> str:
+    """The host of this hub in an address that is shown to people."""
+    name = settings.listen.address or name_for_others(settings.listen.names)
+    return f"[{name}]" if ":" in name else name
 
 
 def _people_and_sessions(database: Database, settings: SignInSettings) -> tuple[People, Sessions]:

@@ -20,8 +20,9 @@ from starlette.routing import Route
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub import commands
-from pinthesky.hub.accounts import Accounts, described_link, new_link_secret
+from pinthesky.hub.accounts import Accounts, described_link, new_link_secret, shown_host
 from pinthesky.hub.broker import MosquittoBroker, TlsFiles
+from pinthesky.hub.camera_folder import HubAddress
 from pinthesky.hub.connections import ConnectionsApi
 from pinthesky.hub.credentials import CredentialsProvider, Keys
 from pinthesky.hub.foundation import Foundation
@@ -35,6 +36,7 @@ from pinthesky.hub.media_retention import MediaRetention, RetentionLimits
 from pinthesky.hub.metrics import Figure, Metrics
 from pinthesky.hub.mqtt import HubMqtt
 from pinthesky.hub.objects import Objects
+from pinthesky.hub.planes_at_home import HubParts, PlanesAtHome
 from pinthesky.hub.ports import ROLE_ALIAS
 from pinthesky.hub.presence import Presence
 from pinthesky.hub.registry import RemovalWatch
@@ -136,6 +138,7 @@ class Hub:
         registry.on_removed(self.presence.forget)
         self.accounts = Accounts(foundation)
         self._put_together_media(foundation)
+        self.planes = PlanesAtHome(self._parts(foundation))
         self._put_together_servers(foundation)
         self._removals = RemovalWatch(registry, self._crashed)
         self._certificates = CertificateWatch(self._tls, self.broker.reload, self._crashed)
@@ -154,6 +157,29 @@ class Hub:
             ),
         )
 
+    def _parts(self, foundation: Foundation) -> HubParts:
+        return HubParts(
+            foundation=foundation,
+            registry=self.registry,
+            accounts=self.accounts,
+            shadows=self.shadows,
+            jobs=self.jobs,
+            mqtt=self.mqtt,
+            sockets=self.sockets,
+            media=self.media,
+            announcer=self.announcer,
+            presence=self.presence,
+            address=self._address,
+            console=f"https://{shown_host(foundation.settings)}:{foundation.settings.listen.console_port}",
+            crashed=self._crashed,
+        )
+
+    def _address(self) -> HubAddress:
+        """Where cameras find this hub."""
+        ports = self.ports
+        name = self.settings.listen.address or name_for_others(self.settings.listen.names)
+        return HubAddress(name, ports.mqtt[0], ports.device)
+
     def _put_together_servers(self, foundation: Foundation) -> None:
         settings, registry = foundation.settings, foundation.registry
         keys = Keys(foundation.authority.secret)
@@ -165,10 +191,11 @@ class Hub:
             lifetime_s=60 * settings.credentials.validity_minutes,
         )
         objects = Objects(signatures=signatures, registry=registry, folder=self.media, retention=self.retention)
-        devices = Starlette(
+        self.devices = Starlette(
             routes=[
                 *credentials.routes(),
                 *ConnectionsApi(self.sockets, signatures).routes(),
+                *self.planes.releases.routes(),
                 *objects.routes(),
             ]
         )
@@ -179,6 +206,7 @@ class Hub:
                     *self.metrics.routes(),
                     *trust.routes(),
                     *self.accounts.routes(),
+                    *self.planes.routes(),
                     Route("/", _to_trust_page),
                 ]
             ),
@@ -194,7 +222,7 @@ class Hub:
             console, host="127.0.0.1", port=listen.localhost_port, tls=None, trusted_proxies=proxies
         )
         self._device_server = WebServer(
-            self.metrics.counted(devices, "device"), host=host, port=listen.device_port, tls=self._tls.device
+            self.metrics.counted(self.devices, "device"), host=host, port=listen.device_port, tls=self._tls.device
         )
         self.metrics.check("broker", lambda: None if self.broker.is_running else "mosquitto is not running")
         self.metrics.check("mqtt", lambda: None if self.mqtt.is_connected else "the hub is not connected to mosquitto")
@@ -204,6 +232,9 @@ class Hub:
             Figure("media_objects", "clips and pictures", lambda: self.media.usage().objects),
             Figure("media_bytes", "bytes of clips and pictures", lambda: self.media.usage().size),
             Figure("sockets", "open sockets", lambda: len(self.sockets)),
+            Figure("ingest_waiting", "messages of cameras that wait", lambda: len(self.planes.worker)),
+            Figure("ingest_given_up", "messages that were not taken in", lambda: self.planes.worker.given_up, True),
+            Figure("alerts_given_up", "alerts that reached nobody", lambda: self.planes.notifier.given_up, True),
         )
 
     def _count_connected(self) -> int:
@@ -229,6 +260,8 @@ class Hub:
             self.mqtt.subscribe_kept(topic_filter, self.things.receive)
         self._begin("mqtt", self.mqtt.start, _always(self.mqtt.stop))
         self._begin("things", self.things.start, _ended(self.things))
+        self._begin("ingest", self.planes.worker.start, _ended(self.planes.worker))
+        self._begin("notifier", self.planes.notifier.start, _ended(self.planes.notifier))
         self._begin("media announcer", self.announcer.start, self.announcer.stop)
         self._begin("media retention", self.retention.start, self.retention.stop)
         self._begin("removals", self._removals.start, _ended(self._removals))
@@ -261,7 +294,8 @@ class Hub:
 
     def is_well(self) -> bool:
         """Whether the watches still look: they wait for the database and the broker as everybody does."""
-        return time.monotonic() - self._removals.last_beat < BEAT_LIMIT_S
+        now = time.monotonic()
+        return all(now - thread.last_beat < BEAT_LIMIT_S for thread in (self._removals, self.planes.worker))
 
     def _shut_out(self, thing: ThingName) -> None:
         """Refuse a removed thing's certificate, then end its connection: the other order would let it come back."""
@@ -306,9 +340,8 @@ def _as_both_families(networks: Iterable[str]) -> list[str]:
 
 
 def _welcome(hub: Hub) -> str:
-    ports, listen = hub.ports, hub.settings.listen
-    name = listen.address or name_for_others(listen.names)
-    host = f"[{name}]" if ":" in name else name
+    ports = hub.ports
+    host = shown_host(hub.settings)
     mqtt = ", ".join(map(str, ports.mqtt))
     return (
         f"pits-hub {__version__}\n"

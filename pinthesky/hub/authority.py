@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -54,6 +55,14 @@ class Identity:
     key_pem: bytes
     certificate_pem: bytes
     certificate_der: bytes
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate as PEM and as DER."""
+
+    pem: bytes
+    der: bytes
 
 
 class Authority:
@@ -110,16 +119,38 @@ class Authority:
 
     def issue(self, thing: ThingName) -> Identity:
         """Make a key and a certificate that speaks for `thing`, once it is registered. Raises InvalidInput."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._certified(thing, key.public_key())
+        return Identity(_pem(key), certificate.pem, certificate.der)
+
+    def certify(self, thing: ThingName, request: str) -> Certificate:
+        """Make a certificate that speaks for `thing` of a request (PKCS#10, PEM), whose key stays where it is.
+
+        Of the request only its key counts. Raises InvalidInput (`csr`): it is none, is not signed with its own key,
+        or has a key that is too weak.
+        """
+        try:
+            csr = x509.load_pem_x509_csr(request.encode())
+            is_signed, key = csr.is_signature_valid, csr.public_key()
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise InvalidInput("csr", "must be a certificate request in PEM") from error
+        strong = (isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= 256) or (
+            isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+        )
+        if not (is_signed and strong):
+            raise InvalidInput("csr", "must be signed with its own key, of EC P-256 or RSA 2048 at least")
+        return self._certified(thing, key)
+
+    def _certified(self, thing: ThingName, key: CertificatePublicKeyTypes) -> Certificate:
         if len(thing) > THING_NAME_MAX:
             raise InvalidInput("name", f"must be at most {THING_NAME_MAX} characters, got {len(thing)}")
-        key = ec.generate_private_key(ec.SECP256R1())
         root = self._root()
         certificate = self._signed(
             self._leaf(_name(str(thing)), key, root.not_valid_after_utc).add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
             )
         )
-        return Identity(_pem(key), certificate.public_bytes(Encoding.PEM), certificate.public_bytes(Encoding.DER))
+        return Certificate(certificate.public_bytes(Encoding.PEM), certificate.public_bytes(Encoding.DER))
 
     def ensure_server_certificate(self, names: Iterable[str]) -> bool:
         """Have a server certificate for `names` (host names and addresses). True where a new one was made.
@@ -135,7 +166,7 @@ class Authority:
         names_in_it = x509.SubjectAlternativeName([_general_name(name) for name in wanted])
         end = min(self._now() - BACKDATED + SERVER_VALIDITY, self._root().not_valid_after_utc)
         certificate = self._signed(
-            self._leaf(_name("pits-hub"), key, end)
+            self._leaf(_name("pits-hub"), key.public_key(), end)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(names_in_it, critical=False)
         )
@@ -193,19 +224,19 @@ class Authority:
         )
         return certificate.public_bytes(Encoding.PEM)
 
-    def _leaf(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, end: datetime) -> x509.CertificateBuilder:
+    def _leaf(self, subject: x509.Name, key: CertificatePublicKeyTypes, end: datetime) -> x509.CertificateBuilder:
         root = self._root()
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(root.subject)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(max(self._now() - BACKDATED, root.not_valid_before_utc))
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(_issuer_key(root), critical=False)
         )
 

@@ -149,6 +149,7 @@ def configuration(folder: DataFolder, tls: TlsFiles, *, address: str, ports: Seq
             "",
             f"listener {port} {address}".rstrip(),
             f"max_connections {CONNECTIONS_MAX}",
+            "max_qos 1",  # AWS IoT Core's
             f"cafile {tls.root}",
             f"certfile {tls.certificate}",
             f"keyfile {tls.key}",
@@ -335,6 +336,8 @@ class MosquittoBroker(PermanentThread):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            # Else it would tell the service manager that the hub is ready when only mosquitto is.
+            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
             process_group=0,  # Ctrl-C at a terminal is for the hub, which ends it when nobody needs it any more
         ) as process:
             self._process = process

@@ -19,6 +19,8 @@ from pinthesky.model.identifiers import SHADOW_NAME, ThingName, command_topic, e
 
 CLIENT_FILE = "device-client.json"
 DAEMON_FILE = "pinthesky.env"
+HANDLER_DIRECTORY = "/opt/pinthesky/jobs"
+"""Where an installation on a camera has the handlers of jobs (docs/reference/admin.md)."""
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/:@+-]{0,200}")
 
 
@@ -114,7 +116,7 @@ class CameraFolder:
             "thing-name": str(thing),
             "state-directory": str(self.place / "state"),
             "logging": {"level": "INFO", "type": "STDOUT"},
-            "jobs": {"enabled": True},
+            "jobs": {"enabled": True, "handler-directory": HANDLER_DIRECTORY},
             "tunneling": {"enabled": False},
             "device-defender": {"enabled": False},
             "samples": {

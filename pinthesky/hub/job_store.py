@@ -235,6 +235,14 @@ def mark_retried(c: sqlite3.Connection, execution: Execution) -> None:
     )
 
 
+def delete_execution(c: sqlite3.Connection, execution: Execution) -> None:
+    """Forget an execution."""
+    c.execute(
+        "DELETE FROM job_executions WHERE job_id = ? AND thing = ? AND number = ?",
+        (execution.job_id, execution.thing, execution.number),
+    )
+
+
 def load_execution(
     c: sqlite3.Connection, job_id: JobId, thing: ThingName, *, number: int | None = None
 ) -> Execution | None:

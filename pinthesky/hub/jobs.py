@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound
@@ -36,6 +37,8 @@ PAGE_MAX = 250
 ABORTED = "ABORT_CRITERIA_MET"
 
 Item = TypeVar("Item")
+OnExecution = Callable[[Execution], None]
+"""Called with an execution as it is now, in the thread that changed it: returns soon and never raises."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Jobs:
         database.migrate("jobs", job_store.SCHEMA)
         self._changes = changes
         self._clock = clock
+        self._listeners: list[OnExecution] = []
+
+    def on_execution(self, call: OnExecution) -> None:
+        """Have `call` called after each change of an execution. To be said before anything changes."""
+        self._listeners.append(call)
 
     def create(
         self,
@@ -156,6 +164,16 @@ class Jobs:
                 self._cancel(change, job, force=True)
             job_store.delete_job(change.connection, job_id)
 
+    def delete_execution(self, job_id: JobId, thing: ThingName, number: int, *, force: bool = False) -> None:
+        """Forget one execution; one that has not ended with `force` only. Raises NotFound, Conflict."""
+        with self._changes.begin() as change:
+            execution = self.load(change.connection, job_id, thing, number=number)
+            if not execution.status.is_terminal:
+                if not force:
+                    raise job_rules.Refused("The execution is not over", execution)
+                self.apply(change, job_rules.end(execution, JobStatus.CANCELED, self.now_s()))
+            job_store.delete_execution(change.connection, execution)
+
     def tick(self) -> None:
         """Do what is due: time-outs, rollouts, and forgetting what ended long ago. To be called about once a second."""
         now_s = self.now_s()
@@ -211,6 +229,8 @@ class Jobs:
         c = change.connection
         with self._notifying(change, execution.thing):
             job_store.update_execution(c, execution)
+            for call in self._listeners:
+                change.afterwards(partial(call, execution))
             if not execution.status.is_terminal:
                 return
             job = self.load_job(c, execution.job_id)

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import IO
 
@@ -92,17 +91,15 @@ class MediaFolder:
         root: Path,
         index: MediaIndex,
         *,
-        zone: tzinfo = UTC,
         clock: Callable[[], float] = time.time,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`zone` is the location's, for the names of days; `clock` gives epoch seconds; `on_change` says there is news.
+        """`clock` gives epoch seconds; `on_change` says there is news.
 
         Raises Unavailable where the folder cannot be made.
         """
         self.root = root
         self.index = index
-        self._zone = zone
         self._clock = clock
         self.on_change = on_change
         self._lock = threading.Lock()
@@ -221,9 +218,9 @@ class MediaFolder:
         return record if record is not None and (self.root / record.file).is_file() else None
 
     def _free_name(self, address: Address, now_s: float) -> str:
-        file = address.file(now_s, self._zone)
+        file = address.file(now_s)
         while os.path.lexists(self.root / file):
-            file = address.file(now_s, self._zone, distinction=f"{secrets.token_hex(3)}-")
+            file = address.file(now_s, distinction=f"{secrets.token_hex(3)}-")
         return file
 
     def _write_sidecar(self, record: MediaRecord) -> int:

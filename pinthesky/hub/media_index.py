@@ -131,6 +131,15 @@ class MediaIndex:
             ).fetchall()
         return [MediaRecord.decode(row["record"]) for row in rows]
 
+    def below(self, prefix: str, *, after: str, limit: int) -> list[MediaRecord]:
+        """Up to `limit` (1 to 1001) records whose keys begin with `prefix`, in the order of their keys."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT record FROM media WHERE key > ? AND key >= ? AND key < ? ORDER BY key LIMIT ?",
+                (after, prefix, prefix + "\U0010ffff", limit),
+            ).fetchall()
+        return [MediaRecord.decode(row["record"]) for row in rows]
+
     def page(
         self,
         *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -61,15 +61,17 @@ class Address(msgspec.Struct, frozen=True):
         found = _CLIP_NAME.fullmatch(self.name)
         return stored_at_s if found is None else float(found["epoch"])
 
-    def file(self, stored_at_s: float, zone: tzinfo, *, distinction: str = "") -> str:
-        """The path in the media folder: `<camera>/<YYYY-MM-DD>/<HH-MM-SS>-<name>`, in the time of `zone`.
+    def file(self, stored_at_s: float, *, distinction: str = "") -> str:
+        """The path in the media folder: `<camera>/<YYYY-MM-DD>/<HH-MM-SS>-<name>`, in UTC.
+
+        A location's own time has an hour twice a year, and a camera may be moved to another one.
 
         `distinction` goes before the name, for the second file of the same second and name.
         A colon in a thing's name becomes `=`, which no name holds: not every file system takes colons.
         """
         found = _CLIP_NAME.fullmatch(self.name)
         rest = self.name.removeprefix(".") if found is None else found["rest"]
-        at = datetime.fromtimestamp(self.recorded_at_s(stored_at_s), zone)
+        at = datetime.fromtimestamp(self.recorded_at_s(stored_at_s), UTC)
         hidden = "." if self.name.startswith(".") else ""
         return f"{self.thing.replace(':', '=')}/{at:%Y-%m-%d}/{hidden}{at:%H-%M-%S}-{distinction}{rest}"
 

@@ -37,9 +37,9 @@ class RetentionLimits:
     def __post_init__(self) -> None:
         """Hold the bounds."""
         for name, value, least in (
-            ("retention", self.max_age_days, 1),
-            ("maxspace", self.max_bytes, 1024**2),
-            ("min_free", self.min_free_bytes, 0),
+            ("media.retention_days", self.max_age_days, 1),
+            ("media.maxspace", self.max_bytes, 1024**2),
+            ("media.min_free", self.min_free_bytes, 0),
         ):
             if value is not None and value < least:
                 raise InvalidInput(name, f"must be at least {least}, got {value}")

@@ -39,7 +39,7 @@ class People:
             ).fetchone()
             return self._add(connection, email=None, role=Role.OWNER, groups=None) if row is None else _person(row)
 
-    def add(self, email: Email, role: Role, groups: frozenset[str] | None = None) -> Person:
+    def invite(self, email: Email, role: Role, groups: frozenset[str] | None = None) -> Person:
         """Invite somebody. Raises Conflict where the address is invited already, or too many people are."""
         with self._database.transaction() as connection:
             if connection.execute("SELECT 1 FROM people WHERE email = ?", (str(email),)).fetchone():

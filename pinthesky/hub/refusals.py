@@ -16,7 +16,7 @@ STATUS: Mapping[str, int] = {
     "AuthorizationQueryParametersError": 400,
     "BadDigest": 400,
     "BadRequest": 400,
-    "EntityTooLarge": 413,
+    "EntityTooLarge": 400,
     "ExpiredToken": 400,
     "IncompleteBody": 400,
     "InsufficientStorage": 507,

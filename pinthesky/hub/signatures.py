@@ -156,7 +156,7 @@ class Signatures:
         """
         claim = _claim_of(request)
         if claim.service != service:
-            raise Refusal("AccessDenied", f"The signature is for {claim.service}, and this is {service}.")
+            raise Refusal("NotImplemented", f"This is {service}, and the request is signed for {claim.service}.")
         self._check_time(claim)
         key, holder = self._keys.open(claim.access_key_id, claim.token)
         payload = _payload_of(request, claim) if service == "s3" else payload_sha256

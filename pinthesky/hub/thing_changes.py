@@ -27,11 +27,16 @@ class TooManyRequests(Unavailable):
 
 
 class Change:
-    """One transaction, and what is to be published when it is committed."""
+    """One transaction, and what is to be said when it is committed: to things, and within the hub."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.messages: list[tuple[str, bytes]] = []
+        self.calls: list[Callable[[], None]] = []
+
+    def afterwards(self, call: Callable[[], None]) -> None:
+        """Call once the transaction is committed; it returns soon and never raises."""
+        self.calls.append(call)
 
     def tell(self, topic: str, document: dict[str, Any]) -> None:
         """Publish `document` as JSON once the transaction is committed. Raises TooLarge for what no broker takes."""
@@ -43,12 +48,13 @@ class Change:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """A part of the transaction that fails for itself: an error takes back what it did and told, no more."""
-        told = len(self.messages)
+        told, called = len(self.messages), len(self.calls)
         self.connection.execute("SAVEPOINT attempt")
         try:
             yield
         except BaseException:
             del self.messages[told:]
+            del self.calls[called:]
             self.connection.execute("ROLLBACK TO attempt")
             raise
         finally:
@@ -74,6 +80,8 @@ class ThingChanges:
                 yield change
             for topic, payload in change.messages:
                 self._send(topic, payload)
+            for call in change.calls:
+                call()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

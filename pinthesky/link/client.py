@@ -68,11 +68,9 @@ class Client:
         if pub_sub is not None and pub_sub.publish_topic is not None:
             topic = pub_sub.publish_topic
             if pub_sub.publish_queue is not None:
-                if pub_sub.publish_file is not None:
-                    logger.info("The queue %s takes the place of %s", pub_sub.publish_queue, pub_sub.publish_file)
                 folder = _made(pub_sub.publish_queue, "samples.pub-sub.publish-queue")
                 files.add(EventQueue(folder, topic, mqtt, wake=files.wake))
-            elif pub_sub.publish_file is not None:
+            if pub_sub.publish_file is not None:
                 on_change = pub_sub.publish_on_change
                 files.add(PublishFile(pub_sub.publish_file, topic, mqtt, on_change=on_change, wake=files.wake))
         if pub_sub is not None and pub_sub.subscribe_topic is not None and pub_sub.subscribe_file is not None:
@@ -159,12 +157,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         modes = file_modes.check(configuration)
         findings.errors += modes.errors
         findings.warnings += modes.warnings
+        findings.notes += modes.notes
     try:
         if configuration is None or findings.errors:
             return _refuse(findings.errors)
         _start_logging(configuration.logging)
         for warning in findings.warnings:
             logger.warning("%s", warning)
+        for note in findings.notes:
+            logger.info("%s", note)
         client = Client(configuration)
         code = client.run()
     except InvalidInput as error:

@@ -45,7 +45,7 @@ class LoggingSettings:
 
 @dataclass(frozen=True)
 class PubSubSettings:
-    """The files beside two topics. `publish_queue` takes the place of `publish_file` where the daemon fills one."""
+    """The files beside two topics. `publish_file` and `publish_queue` are both served: a daemon fills one of them."""
 
     publish_topic: str | None
     publish_file: Path | None
@@ -96,10 +96,12 @@ class Configuration:
 
 @dataclass
 class Findings:
-    """What is wrong, one line each. The client does not start with an error; a warning is logged."""
+    """What there is to say, one line each. The client does not start with an error; the others are logged."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is as it may be, and good to know."""
 
 
 def _text(value: object) -> str:
@@ -181,7 +183,7 @@ KEYS: Mapping[str, Key] = {
     "key": Key(_path, flag="--key", help="its private key, PEM"),
     "root-ca": Key(_path, flag="--root-ca", help="who vouches for the broker, PEM (default: the system's store)"),
     "thing-name": Key(_thing, flag="--thing-name", help="name of the thing, and the client id"),
-    "keep-alive": Key(_number(10, 1200), 60, help="seconds after which a silent connection is asked for life"),
+    "keep-alive": Key(_number(10, 1200), 30, help="seconds after which a silent connection is asked for life"),
     "session-expiry": Key(_number(0, 604800), 3600, help="seconds for which the broker keeps what arrives meanwhile"),
     "state-directory": Key(_path, help="what survives a restart"),
     "last-will.enabled": Key(_flag, True, help="have the broker tell when the connection is lost"),
@@ -198,7 +200,7 @@ KEYS: Mapping[str, Key] = {
     "samples.pub-sub.publish-topic": Key(_topic, None, "--publish-topic", "where the publish file goes"),
     "samples.pub-sub.publish-file": Key(_path, None, "--publish-file", "what is published"),
     "samples.pub-sub.publish-on-change": Key(_flag, True, "--publish-on-change", "and again whenever it changes"),
-    "samples.pub-sub.publish-queue": Key(_path, None, "--publish-queue", "folder of events, in place of the file"),
+    "samples.pub-sub.publish-queue": Key(_path, None, "--publish-queue", "folder of events, beside the file"),
     "samples.pub-sub.subscribe-topic": Key(_topic, None, "--subscribe-topic", "what is received"),
     "samples.pub-sub.subscribe-file": Key(_path, None, "--subscribe-file", "where it is appended"),
     "sample-shadow.enabled": Key(_flag, False, "--enable-sample-shadow", "the files beside a named shadow"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -31,8 +32,15 @@ WAITING_BYTES_MAX = 4 * 1024 * 1024
 """Most messages, and bytes of them, that wait for their acknowledgement."""
 ACKNOWLEDGED_WITHIN_S = 20
 PING_ANSWERED_WITHIN_S = 8
-RECONNECT_FIRST_S, RECONNECT_LONGEST_S = 1, 60
-"""Bounds of the pause between two attempts: doubled each time, with full jitter."""
+CONNECT_ANSWERED_WITHIN_S = 10
+RECONNECT_FIRST_S, RECONNECT_LONGEST_S = 1, 8
+"""Bounds of the pause between two attempts: doubled each time, with full jitter.
+
+The longest is short, because awscrt 0.36 begins with the first again only after a connection of 30 seconds, and has no
+working option for that: with 60 seconds a broker that had been restarted a few times was found half a minute late.
+"""
+SHORT_CONNECTION_S = 60.0
+"""Two clients with one name end each other's connections within such a time."""
 SLOW_ATTEMPT_S = 3.0
 """An attempt that takes longer is looked into: of a failed TLS handshake the library is silent for half a minute."""
 PACKET_MAX = 160 * 1024
@@ -76,6 +84,7 @@ class Connection:
         self._calls: list[Callable[[], None]] = []
         self._connected = self._ready = self._stopping = False
         self._connection_number = 0
+        self._connected_at_s = 0.0
         self._waiting = self._waiting_bytes = 0
         self._told: str | None = None
         self._was_connected = False
@@ -101,6 +110,7 @@ class Connection:
                 client_bootstrap=io.ClientBootstrap(loop, io.DefaultHostResolver(loop)),
                 keep_alive_interval_sec=configuration.keep_alive_s,
                 ping_timeout_ms=PING_ANSWERED_WITHIN_S * 1000,
+                connack_timeout_ms=CONNECT_ANSWERED_WITHIN_S * 1000,
                 ack_timeout_sec=ACKNOWLEDGED_WITHIN_S,
                 session_expiry_interval_sec=configuration.session_expiry_s,
                 session_behavior=mqtt5.ClientSessionBehaviorType.REJOIN_ALWAYS,
@@ -198,6 +208,7 @@ class Connection:
         self._doctor.dismiss()
         with self._lock:
             self._connected = True
+            self._connected_at_s = time.monotonic()
             self._connection_number += 1
             number = self._connection_number
             filters = list(dict.fromkeys(topic_filter for topic_filter, _ in self._receivers))
@@ -238,7 +249,9 @@ class Connection:
             if packet is not None and packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
                 said = f": another client has connected as {self._client_id}"
             elif getattr(event.exception, "name", "") == "AWS_ERROR_MQTT_UNEXPECTED_HANGUP":
-                said = f": the broker ended it without a word; is another client connected as {self._client_id}?"
+                is_short = time.monotonic() - self._connected_at_s < SHORT_CONNECTION_S
+                hint = f"; is another client connected as {self._client_id}?" if is_short else ""
+                said = f": the broker ended it without a word{hint}"
             logger.warning("The connection to %s was lost%s", self._place, said or f": {_message(event.exception)}")
             self._on_state(f"not connected to {self._place}")
 

@@ -104,8 +104,9 @@ class EventQueue:
         except OSError as error:
             self._complain(f"cannot read {path}: {error.strerror}")
             return None
-        if not payload or len(payload) > PAYLOAD_MAX:
-            what = "is empty: a power cut took what was in it" if not payload else f"is over {PAYLOAD_MAX} bytes"
+        is_empty = not payload.strip(b"\0")
+        if is_empty or len(payload) > PAYLOAD_MAX:
+            what = "is empty: a power cut took what was in it" if is_empty else f"is over {PAYLOAD_MAX} bytes"
             logger.error("The event %s %s, and is dropped", name, what)
             self._remove(name)
             return None

@@ -48,17 +48,22 @@ def check(configuration: Configuration) -> Findings:
             "the folder of the configuration file", configuration.file.parent, CONFIGURATION_FOLDER
         )
     if configuration.jobs is not None:
-        findings.warnings += _handlers(configuration.jobs.handler_directory)
+        _check_handlers(configuration.jobs.handler_directory, findings)
     return findings
 
 
-def _handlers(folder: Path) -> list[str]:
+def _check_handlers(folder: Path, findings: Findings) -> None:
+    """A device on which nobody installed handlers is in order: it runs no jobs."""
     try:
         handlers = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except FileNotFoundError:
+        findings.notes.append(f"There is no folder {folder} with job handlers: jobs will fail")
+        return
     except OSError as error:
-        return [f"jobs.handler-directory: cannot read {folder}: {error.strerror}"]
+        findings.warnings.append(f"jobs.handler-directory: cannot read {folder}: {error.strerror}")
+        return
     wrong = [line for path in handlers for line in _wrong("the job handler", path, HANDLER)]
-    return wrong[:_HANDLERS_MAX]
+    findings.warnings += wrong[:_HANDLERS_MAX]
 
 
 def _wrong(name: str, path: Path, mode: int) -> Iterator[str]:

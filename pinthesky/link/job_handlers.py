@@ -19,6 +19,8 @@ ROOT_HANDLERS = frozenset(
         "start-services",
         "stop-services",
         "restart-services",
+        "read-service-logs",
+        "health-check",
         "upgrade-pinthesky",
         "rotate-certificate",
     }

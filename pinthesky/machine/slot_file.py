@@ -67,7 +67,8 @@ def create_if_missing(path: Path, content: bytes = b"") -> bool:
     """
     if path.exists():
         return False
-    temporary = path.with_name(f".{path.name}.new")
+    # Daemon and client make the same file, often at the same moment: each under a name of its own.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     durable_files.remove(temporary)
     durable_files.write_new(temporary, content)
     try:

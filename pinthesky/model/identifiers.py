@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from typing import TYPE_CHECKING, ClassVar
 
 from pinthesky.errors import InvalidInput
@@ -60,6 +61,23 @@ class ThingName(Identifier):
     _field = "thing_name"
     _pattern = re.compile(r"[A-Za-z0-9:_-]{1,128}")
     _rule = "must be 1 to 128 letters, digits, ':', '_' or '-'"
+
+
+class GroupName(Identifier):
+    """What people call a group of cameras. Its characters are composed (NFC), so names that look equal are equal."""
+
+    __slots__ = ()
+    _field = "group"
+    _pattern = re.compile(r"(?![ .])[^\x00-\x1f\x7f-\x9f,/\\#?%]{1,60}(?<! )")
+    _rule = "must be 1 to 60 printable characters but , / \\ # ? %, not begin with '.' or space nor end with space"
+
+    @classmethod
+    def parse(cls, value: object, field: str | None = None) -> Self:
+        """Compose the characters, then validate."""
+        name = super().parse(unicodedata.normalize("NFC", value) if isinstance(value, str) else value, field)
+        if not name.isprintable():
+            raise InvalidInput(field or cls._field, f"{cls._rule}, got {ascii(value)}")
+        return name
 
 
 class EventId(Identifier):

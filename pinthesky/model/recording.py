@@ -56,6 +56,8 @@ class Item(Struct, frozen=True, omit_defaults=True, kw_only=True):
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     trigger: Trigger = "motion"
     part: Annotated[int, Meta(ge=1)] = 1
+    key_delay_s: Annotated[float, Meta(ge=0)] = 0.0
+    """How much later than `start` the time in its key is: parts of one event share the rest of their keys."""
     duration_s: float = 0.0
     recovered: bool = False
     """Finished after a crash from what its journal held."""
@@ -102,7 +104,7 @@ class Item(Struct, frozen=True, omit_defaults=True, kw_only=True):
             return MediaKey.of(KeyPrefix(image_prefix), thing, FileName(self.file_name))
         if self.start.wall_s is None:
             raise InvariantBroken(f"event {self.event_id} part {self.part} has no time yet, so it has no key")
-        stem = clip_stem(self.start.wall_s, EventId(self.event_id))
+        stem = clip_stem(self.start.wall_s + self.key_delay_s, EventId(self.event_id))
         prefix = image_prefix if self.kind == "still" else video_prefix
         return MediaKey.of(KeyPrefix(prefix), thing, FileName(stem + self.suffix))
 

@@ -26,6 +26,8 @@ Polygon = list[tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[int, Meta(ge
 
 POLYGONS_MAX = 8
 POLYGON_POINTS_MAX = 12
+CORNERS_MAX = 40
+"""Of all polygons together: eight of five. Eight of twelve would take more than a third of a desired state."""
 _BITS_MAX = 64
 ENCODING_LEVELS = ("1", "1.1", "1.2", "1.3", "2", "2.1", "2.2", "3", "3.1", "3.2", "4", "4.1", "4.2", "5", "5.1")
 
@@ -121,7 +123,7 @@ class CloudWatchSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     metric_namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/#:-]{1,64}$")] = "Pits/Device"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     event_type: Literal["logs", "emf", "all"] = "logs"
-    region_name: Optional[Annotated[str, Meta(pattern=r"^[a-z0-9-]{2,32}$")]] = None
+    region_name: Optional[Annotated[str, Meta(pattern=r"^[a-z0-9-]{2,24}$")]] = None
 
 
 class DataPlaneSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,7 +131,7 @@ class DataPlaneSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     enabled: bool = False
     endpoint_url: Optional[Annotated[str, Meta(pattern=r'^https?://[!"$->A-\[\]-~]{1,120}$')]] = None
-    region_name: Optional[Annotated[str, Meta(pattern=r"^[a-z0-9-]{2,32}$")]] = None
+    region_name: Optional[Annotated[str, Meta(pattern=r"^[a-z0-9-]{2,24}$")]] = None
 
 
 class MotionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -153,8 +155,11 @@ class MotionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def check(self) -> None:
         """Numbers of polygons and corners."""
         lists = {"zones": self.zones, "masks": self.masks, "privacy_masks": self.privacy_masks}
-        if sum(len(polygons) for polygons in lists.values()) > POLYGONS_MAX:
+        everything = [polygon for polygons in lists.values() for polygon in polygons]
+        if len(everything) > POLYGONS_MAX:
             raise InvalidInput("zones", f"zones, masks and privacy_masks together hold at most {POLYGONS_MAX} polygons")
+        if sum(map(len, everything)) > CORNERS_MAX:
+            raise InvalidInput("zones", f"zones, masks and privacy_masks together have at most {CORNERS_MAX} corners")
         for name, polygons in lists.items():
             for polygon in polygons:
                 if not 3 <= len(polygon) <= POLYGON_POINTS_MAX:

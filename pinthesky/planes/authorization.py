@@ -68,3 +68,8 @@ class Access:
     def sees_group(self, group: str) -> bool:
         """Whether a group exists for this person."""
         return self.person.role is not None and (self.person.groups is None or group in self.person.groups)
+
+    def require_sees_group(self, group: str) -> None:
+        """Raise NotFound unless `sees_group`."""
+        if not self.sees_group(group):
+            raise NotFound(f"there is no group {group}")

@@ -13,6 +13,7 @@ from pinthesky.planes.ports import (
     AccessTokens,
     Commands,
     Connections,
+    Converter,
     JobService,
     Media,
     Notifier,
@@ -24,11 +25,19 @@ from pinthesky.planes.ports import (
 )
 from pinthesky.planes.records.attempts import Attempts
 from pinthesky.planes.records.cameras import Cameras
+from pinthesky.planes.records.clips import Clips
+from pinthesky.planes.records.conditions import Conditions
 from pinthesky.planes.records.connections import Sockets
 from pinthesky.planes.records.groups import Groups
 from pinthesky.planes.records.health import HealthReports
 from pinthesky.planes.records.jobs import JobRecords
+from pinthesky.planes.records.motion_events import MotionEvents
+from pinthesky.planes.records.motion_minutes import MotionMinutes
+from pinthesky.planes.records.pushes import Pushes
 from pinthesky.planes.records.registrations import Registrations
+from pinthesky.planes.records.shares import Shares
+from pinthesky.planes.records.subscriptions import Subscriptions
+from pinthesky.planes.records.tags import Tags
 from pinthesky.planes.records.tickets import Tickets
 from pinthesky.planes.table import Table
 
@@ -54,6 +63,7 @@ class Home:
     commands: Commands
     jobs: JobService
     media: Media
+    converter: Converter
     connections: Connections
     notifier: Notifier
     things: Things
@@ -113,6 +123,46 @@ class Home:
     def attempts(self) -> Attempts:
         """How often somebody has tried something."""
         return Attempts(self.table)
+
+    @cached_property
+    def clips(self) -> Clips:
+        """The clips."""
+        return Clips(self.table, self.retention.clips_days)
+
+    @cached_property
+    def motion_events(self) -> MotionEvents:
+        """The motion events."""
+        return MotionEvents(self.table, self.retention.clips_days)
+
+    @cached_property
+    def motion_minutes(self) -> MotionMinutes:
+        """How much of each minute was motion."""
+        return MotionMinutes(self.table, self.retention.clips_days)
+
+    @cached_property
+    def conditions(self) -> Conditions:
+        """When cameras could not watch."""
+        return Conditions(self.table, self.retention.clips_days)
+
+    @cached_property
+    def tags(self) -> Tags:
+        """The tags."""
+        return Tags(self.table)
+
+    @cached_property
+    def shares(self) -> Shares:
+        """The shared clips."""
+        return Shares(self.table, self.secret)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Who is told of what."""
+        return Subscriptions(self.table)
+
+    @cached_property
+    def pushes(self) -> Pushes:
+        """What consoles were told in the last day."""
+        return Pushes(self.table)
 
     def access(self, person: Person) -> Access:
         """What a person may do and see, for one request: the groups of a camera are looked up once."""

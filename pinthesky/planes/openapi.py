@@ -93,4 +93,6 @@ def _identifier(kind: Any) -> dict[str, Any]:
     """`schema_hook` for msgspec."""
     if isinstance(kind, type) and issubclass(kind, Identifier):
         return {"type": "string", "pattern": f"^(?:{kind.pattern()})$"}
+    if kind is object:
+        return {"description": "Any JSON value."}
     raise NotImplementedError(str(kind))

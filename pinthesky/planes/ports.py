@@ -36,8 +36,8 @@ class Shadows(Protocol):
     ) -> int:
         """Put fields of sections into the desired state, field by field; None removes a section.
 
-        Returns the new version. Raises Conflict unless the version is still `expected_version`, InvalidInput when
-        the state would grow too large.
+        Returns the new version. Raises Conflict unless the version is still `expected_version` (0: nothing was ever
+        said), InvalidInput when the state would grow too large.
         """
         ...
 
@@ -143,13 +143,18 @@ class JobService(Protocol):
 
 @dataclass(frozen=True)
 class MediaObject:
-    """A stored object. `metadata` is what its camera said of it (`pinthesky.model.recording`)."""
+    """A stored object.
+
+    `metadata` is what its camera said of it (`pinthesky.model.recording`), `kept` whether it is kept for ever; lists
+    need not tell either.
+    """
 
     key: MediaKey
     size: int
     stored_at_s: float
     content_type: str = ""
     metadata: Mapping[str, str] | None = None
+    kept: bool = False
 
 
 class MediaPage(NamedTuple):
@@ -205,6 +210,20 @@ class Media(Protocol):
         ...
 
 
+class Converter(Protocol):
+    """Makes MP4 clips of bare H.264 streams, which devices without PyAV store."""
+
+    def convert(self, source: MediaKey, *, clip: MediaKey, thumbnail: MediaKey, timestamps: MediaKey | None) -> None:
+        """Store the MP4 `clip`, of the same packets and with the source's metadata, and a JPEG `thumbnail`.
+
+        `timestamps` says when each picture was taken. Where there is none they are taken to be evenly spaced, and
+        where the source does not say how long it is, `duration` (seconds) becomes part of the clip's metadata. What
+        is stored already is replaced by the same. Raises NotFound (no such source), InvalidInput (it is no stream
+        that can be read; the field is `source`).
+        """
+        ...
+
+
 class Connections(Protocol):
     """The open WebSockets of people."""
 
@@ -221,8 +240,8 @@ class Connections(Protocol):
         ...
 
     @property
-    def endpoint(self) -> str:
-        """The `management_endpoint` under which a camera posts to connections."""
+    def endpoint(self) -> str | None:
+        """The `management_endpoint` under which a camera posts to connections; None: the one in its own settings."""
         ...
 
 

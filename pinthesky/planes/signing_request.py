@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from typing import NamedTuple
 
 from pinthesky.errors import InvalidInput
@@ -17,9 +16,7 @@ REQUEST_MAX = 4096
 """Most characters of a request: one with a 4096-bit RSA key has about 1700."""
 FIELD = "csr"
 
-_PEM = re.compile(
-    r"\s*-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----\s+([A-Za-z0-9+/=\s]+?)\s+-----END (?:NEW )?CERTIFICATE REQUEST-----\s*"
-)
+_LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 _INTEGER, _BIT_STRING, _OBJECT, _SEQUENCE = 0x02, 0x03, 0x06, 0x30
 _RSA = bytes.fromhex("2a864886f70d010101")
 _EC = bytes.fromhex("2a8648ce3d0201")
@@ -41,14 +38,7 @@ def requested_key(pem: str) -> RequestedKey:
     """The key in a certificate request. Raises InvalidInput (`csr`): this is none, or its key is not acceptable."""
     if len(pem) > REQUEST_MAX:
         raise InvalidInput(FIELD, f"must have at most {REQUEST_MAX} characters, got {len(pem)}")
-    found = _PEM.fullmatch(pem)
-    if found is None:
-        raise InvalidInput(FIELD, "must be one certificate request in PEM")
-    try:
-        der = base64.b64decode("".join(found[1].split()), validate=True)
-    except ValueError as error:
-        raise InvalidInput(FIELD, "must be one certificate request in PEM") from error
-    whole = _Der(der)
+    whole = _Der(_der_of(pem.strip()))
     request = whole.take(_SEQUENCE)
     whole.end()
     information = request.take(_SEQUENCE)
@@ -57,6 +47,17 @@ def requested_key(pem: str) -> RequestedKey:
     key = information.take(_SEQUENCE)
     pairs = hashlib.sha256(key.encoded).hexdigest().upper()
     return RequestedKey(_kind(key), ":".join(pairs[at : at + 2] for at in range(0, len(pairs), 2)))
+
+
+def _der_of(pem: str) -> bytes:
+    for label in _LABELS:
+        begin, end = f"-----BEGIN {label}-----", f"-----END {label}-----"
+        if pem.startswith(begin) and pem.endswith(end):
+            try:
+                return base64.b64decode("".join(pem[len(begin) : -len(end)].split()), validate=True)
+            except ValueError:
+                break
+    raise InvalidInput(FIELD, "must be one certificate request in PEM")
 
 
 def _kind(key: _Der) -> str:

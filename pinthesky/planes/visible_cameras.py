@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinthesky.model.identifiers import GroupName
-from pinthesky.planes.records.cameras import Camera, key_of
-from pinthesky.planes.table import LIMIT_MAX, Position
+from pinthesky.planes import name_pages
+from pinthesky.planes.records.cameras import Camera
+from pinthesky.planes.table import LIMIT_MAX
 
 if TYPE_CHECKING:
     from pinthesky.model.identifiers import ThingName
@@ -25,21 +25,18 @@ class VisibleCameras(NamedTuple):
 
 def page(home: Home, access: Access, query: ListQuery, *, name: str) -> VisibleCameras:
     """A page of the cameras that a person sees. `name` says which list its token belongs to."""
-    after = home.page_tokens.open(query.next_token, name)
     if access.sees_everything:
+        after = home.page_tokens.open(query.next_token, name)
         found = home.cameras.page(limit=query.limit, after=after)
         return VisibleCameras(list(found.rows), home.page_tokens.seal(found.next, name))
     # Where most cameras are hidden, reading all of them to leave them out would cost more than reading the groups.
-    things = _things_of(home, access)
-    start = 0 if after is None else bisect_right(things, after.key.sort)
-    chosen = things[start : start + query.limit]
-    more = Position(key_of(chosen[-1])) if start + query.limit < len(things) else None
-    return VisibleCameras(home.cameras.get_many(chosen), home.page_tokens.seal(more, name))
+    chosen = name_pages.page(_things_of(home, access), query, home.page_tokens, of=name)
+    return VisibleCameras(home.cameras.get_many(chosen.names), chosen.token)
 
 
-def every(home: Home, access: Access) -> list[Camera]:
-    """All cameras that a person sees, in the order of their names."""
-    if access.sees_everything:
+def every(home: Home, access: Access, *, only_of: GroupName | None = None) -> list[Camera]:
+    """All cameras that a person sees, or those of a group that the person sees, in the order of their names."""
+    if only_of is None and access.sees_everything:
         found: list[Camera] = []
         after = None
         while True:
@@ -48,7 +45,7 @@ def every(home: Home, access: Access) -> list[Camera]:
             after = read.next
             if after is None:
                 return found
-    things = _things_of(home, access)
+    things = _things_of(home, access) if only_of is None else home.groups.all_cameras_of([only_of])
     return [
         camera
         for start in range(0, len(things), LIMIT_MAX)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from pinthesky.admin import command, requests
+from pinthesky.admin import command, requests, shipped
 from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import Answer
 from pinthesky.errors import InvalidInput, InvariantBroken, Unavailable
 from tests.support.house.source import ROOT
 from tests.support.made_up_pi import MadeUpPi
 
-UP = {"pinthesky": "active", "pits-device-client": "active", "all_up": True}
+UP: dict[str, str | bool | None] = {"pinthesky": "active", "pits-device-client": "active", "all_up": True}
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def test_a_connection_that_systemd_passed_is_answered(tmp_path: Path):
     program = f"""
 import os, socket
 from pathlib import Path
-from pinthesky.admin import command, requests
+from pinthesky.admin import command, requests, shipped
 from pinthesky.admin.installation import Installation
 os.closerange(3, 20)
 ours, theirs = socket.socketpair()
@@ -166,6 +168,30 @@ def test_the_defaults_are_the_places_that_the_units_name():
     installation = Installation()
     for path in (installation.versions, installation.state, installation.socket):
         assert str(path) in units
+
+
+def test_a_new_version_is_watched_for_longer_than_a_daemon_may_hang_unseen():
+    units = [(ROOT / "service" / "systemd" / f"{name}.service").read_text() for name in requests.SERVICES]
+    watchdogs = [int(found) for unit in units for found in re.findall(r"(?m)^WatchdogSec=(\d+)$", unit)]
+    assert len(watchdogs) == 2
+    assert Installation().settle_s > max(watchdogs)
+
+
+def test_where_units_and_handlers_lie_is_told(capsys: pytest.CaptureFixture[str]):
+    for kind, name in (("handlers", "reboot"), ("systemd", "pinthesky.service")):
+        assert command.main(["where", kind]) == 0
+        assert (Path(capsys.readouterr().out.strip()) / name).is_file()
+
+
+def test_handlers_that_a_packager_left_out_are_missed_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "pinthesky" / "admin" / "shipped.py"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    assert command.main(["where", "handlers"]) == 1
+    assert "handlers did not come with this installation" in capsys.readouterr().err
+    (tmp_path / "share" / "pinthesky" / "handlers").mkdir(parents=True)
+    assert command.main(["where", "handlers"]) == 0
 
 
 def test_version_is_told():

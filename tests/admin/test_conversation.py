@@ -177,6 +177,32 @@ def test_an_upgrade_that_cannot_be_begun_leaves_no_wish(pi: MadeUpPi):
     assert (answer.outcome, "Unit not found" in answer.text, pi.record.wish()) == ("failed", True, None)
 
 
+def test_an_upgrade_that_is_under_way_is_not_forgotten_when_its_unit_cannot_be_asked(pi: MadeUpPi):
+    request = pi.request(pi.wheel("1.1.0"))
+    assert pi.record.ask(request)
+    (pi.home / "programs" / "systemctl").write_text("#!/bin/sh\necho Connection timed out.\nexit 1\n")
+    assert asked(pi, request)[0].outcome == "failed"
+    assert pi.record.wish() is not None
+
+
+def test_an_upgrade_that_was_given_up_goes_on_when_another_one_is_asked_for_and_bars_no_reboot(pi: MadeUpPi):
+    assert pi.record.ask(pi.request(pi.wheel("1.1.0")))
+    (pi.home / "failed-pinthesky-upgrade.service").touch()
+    answer, _ = asked(pi, pi.request(pi.wheel("1.2.0"), identity="wish-2"))
+    assert (answer.outcome, "another upgrade is under way" in answer.text) == ("busy", True)
+    assert "start pinthesky-upgrade.service" in pi.asked()
+    assert asked(pi, requests.Reboot())[0].outcome == "done"
+
+
+def test_an_upgrade_that_cannot_be_read_is_cleared_away_and_status_says_so(pi: MadeUpPi):
+    (pi.installation.state / "upgrade.json").write_text("{")
+    status, _ = asked(pi, requests.Status())
+    assert (status.outcome, "upgrade.json cannot be read" in status.text) == ("done", True)
+    answer, _ = asked(pi, pi.request(pi.wheel("1.1.0")))
+    assert (answer.outcome, "it is being cleared away" in answer.text) == ("busy", True)
+    assert "start pinthesky-upgrade.service" in pi.asked()
+
+
 def test_an_upgrade_from_a_source_that_was_not_allowed_is_refused_at_once(pi: MadeUpPi):
     answer, _ = asked(pi, requests.Upgrade("https://x.example/a.whl", "a" * 64, "wish-1"))
     assert (answer.outcome, pi.record.wish()) == ("refused", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,6 @@ from pinthesky.admin import upgrade as upgrade_module
 from pinthesky.admin.requests import Upgrade
 from pinthesky.admin.upgrade import ATTEMPTS_MAX, Upgrader
 from pinthesky.admin.upgrade_record import UpgradeOutcome, Wish
-from pinthesky.errors import InvariantBroken
 from tests.support.made_up_pi import DIES, GOOD, MadeUpPi, wait_for_child
 
 
@@ -234,12 +234,75 @@ def test_a_wish_that_cannot_be_read_is_dropped_and_what_it_began_is_taken_back(p
     assert (pi.links(), pi.record.wish()) == (("1.0.0", "1.0.0"), None)
 
 
-def test_a_wish_without_its_versions_is_a_broken_invariant(pi: MadeUpPi):
-    request = pi.request(pi.wheel("1.1.0"))
-    pi.record.ask(request)
-    pi.record.keep(Wish(request, "back"))
-    with pytest.raises(InvariantBroken):
-        Upgrader(pi.installation).run()
+def test_a_wish_that_was_switched_has_its_versions():
+    with pytest.raises(ValueError, match="without its versions"):
+        Wish(Upgrade("a.whl", "a" * 64, "wish-1"), "back")
+
+
+def test_an_outcome_that_cannot_be_read_stands_in_nobody_s_way(pi: MadeUpPi):
+    (pi.installation.state / "upgrade-outcome.json").write_text("{")
+    assert upgrade(pi, pi.request(pi.wheel("1.1.0"))).succeeded
+
+
+def test_what_the_first_version_wrote_can_be_read(pi: MadeUpPi):
+    request = (
+        '{"verb":"upgrade","source":"pinthesky-1.1.0-py3-none-any.whl","sha256":"' + "a" * 64 + '","identity":"wish-1"}'
+    )
+    (pi.installation.state / "upgrade.json").write_text(
+        f'{{"request":{request},"stage":"switched","attempts":1,"version":"1.1.0","before":"1.0.0",'
+        '"services":["pinthesky","pits-device-client"],"connected":true,"reason":""}'
+    )
+    wish = pi.record.wish()
+    assert wish is not None
+    assert (wish.stage, wish.version, wish.services, wish.connected) == (
+        "switched",
+        "1.1.0",
+        ("pinthesky", "pits-device-client"),
+        True,
+    )
+
+
+def connects(pi: MadeUpPi, text: str) -> None:
+    """What the device client says of itself."""
+    (pi.home / "status-pits-device-client.service").write_text(text)
+
+
+def test_a_client_that_was_connected_has_to_be_connected_again(pi: MadeUpPi):
+    connects(pi, "connected to hub.local:8883")
+    outcome = upgrade(pi, pi.request(pi.wheel("1.1.0")))
+    assert outcome.text == "1.1.0 runs in place of 1.0.0 and stayed up for 0 s and is connected"
+
+
+def test_a_version_whose_client_does_not_connect_any_more_is_taken_back(pi: MadeUpPi):
+    connects(pi, "connected to hub.local:8883")
+    assert pi.record.ask(pi.request(pi.wheel("1.1.0")))
+    seconds = iter(range(1000))
+
+    def connects_no_more(_seconds: float) -> None:
+        connects(pi, "cannot connect to hub.local:8883: nothing listens")
+
+    upgrader = Upgrader(pi.with_settings(settle_s=5.0), monotonic=lambda: float(next(seconds)), pause=connects_no_more)
+    outcome = upgrader.run()
+    assert outcome is not None
+    assert not outcome.succeeded
+    assert "1.1.0 is not used: pits-device-client.service stays up, and was connected before" in outcome.text
+    assert "but is 'cannot connect to hub.local:8883: nothing listens'" in outcome.text
+    assert outcome.text.endswith("went back to 1.0.0, which runs")
+
+
+def test_a_client_that_connects_late_is_waited_for(pi: MadeUpPi):
+    connects(pi, "connected to hub.local:8883")
+    assert pi.record.ask(pi.request(pi.wheel("1.1.0")))
+    seconds = iter(range(1000))
+    words = iter(["not connected to hub.local:8883"] * 5 + ["connected to hub.local:8883"] * 1000)
+    upgrader = Upgrader(
+        pi.with_settings(settle_s=3.0),
+        monotonic=lambda: float(next(seconds)),
+        pause=lambda _: connects(pi, next(words)),
+    )
+    outcome = upgrader.run()
+    assert outcome is not None
+    assert outcome.succeeded, outcome.text
 
 
 def test_an_installation_without_a_current_version_is_not_upgraded(pi: MadeUpPi):
@@ -274,6 +337,53 @@ def test_a_second_wish_is_not_taken_while_there_is_one(pi: MadeUpPi):
 # Kill -9 at every step: whatever changes the disk or starts a program is a step, seen by Python's own audit events.
 
 STEPS = ("os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate", "subprocess.Popen")
+
+
+NEED_ROOM = ("os.link", "os.mkdir", "os.symlink")
+
+
+def with_disk_full_from(pi: MadeUpPi, step: int) -> bool:
+    """Carry the wish out in a child for which the disk is full from its `step`th write on. False if it has fewer."""
+    pid = os.fork()
+    if pid == 0:
+        seen = 0
+
+        def watch(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal seen
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if (event in NEED_ROOM or writes) and not str(arguments[0]).startswith("/dev/"):
+                seen += 1
+                if seen >= step:
+                    os.close(os.open(pi.home, os.O_RDONLY))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        sys.addaudithook(watch)
+        try:
+            Upgrader(pi.installation, pause=lambda _: None).run()
+        finally:
+            os._exit(1 if seen >= step else 0)
+    return os.waitstatus_to_exitcode(wait_for_child(pid)) == 1
+
+
+@pytest.mark.parametrize("start", [GOOD, DIES], ids=["that stays up", "that does not"])
+def test_a_disk_that_is_full_from_any_write_on_leaves_a_version_that_runs(tmp_path: Path, start: str):
+    step = 0
+    while True:
+        step += 1
+        pi = MadeUpPi(tmp_path / f"{step}")
+        assert pi.record.ask(pi.request(pi.wheel("1.1.0", start)))
+        if not with_disk_full_from(pi, step):
+            break
+        assert pi.current_is_whole(), f"full from write {step}"
+        Upgrader(pi.installation, pause=lambda _: None).run()
+        outcome = pi.record.outcome()
+        assert outcome is not None
+        assert not (outcome.succeeded and start == DIES), f"full from write {step}: {outcome}"
+        version = "1.1.0" if outcome.succeeded else "1.0.0"
+        assert (pi.links(), pi.record.wish()) == ((version, version), None), f"full from write {step}: {outcome}"
+        assert pi.versions.present() == sorted({"1.0.0", version})
+        shutil.rmtree(pi.home)
+    assert step > 10
 
 
 def run_and_die_at(pi: MadeUpPi, step: int) -> bool:

@@ -23,13 +23,22 @@ from pinthesky.admin import wheel
 from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import Upgrade
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, Unavailable
+from pinthesky.machine import durable_files
 from tests.support.made_up_pi import MadeUpPi
 
 ELSEWHERE = "https://elsewhere.example/x.whl"
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Serves the files of `folder`."""
+
+    folder: Path
+
+
 class Files(http.server.BaseHTTPRequestHandler):
     """Serves the files of one folder below /wheels/, a redirection and errors."""
+
+    server: Server
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -84,7 +93,7 @@ def pi(tmp_path: Path) -> MadeUpPi:
 @pytest.fixture
 def server(pi: MadeUpPi, authority: tuple[Path, Path]) -> Iterator[str]:
     """The address of the server's folder, which is the folder of wheels."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as served:
+    with Server(("127.0.0.1", 0), Files) as served:
         served.folder = pi.installation.wheels
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(authority[1], authority[0])
@@ -191,7 +200,7 @@ def test_a_disk_that_refuses_is_named(pi: MadeUpPi, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(wheel.durable_files, "append", refuse)
+    monkeypatch.setattr(durable_files, "append", refuse)
     with pytest.raises(Unavailable, match=r"cannot keep .*: No space left"):
         wheel.bring(pi.installation, pi.request(pi.wheel("1.1.0")))
 

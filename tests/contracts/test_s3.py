@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import time
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from boto3.s3.transfer import S3Transfer
 from botocore.exceptions import ClientError
 
 from tests.support.aws_fixtures import moto_client
+from tests.support.house.source import ROOT
 from tests.support.hub_objects import BUCKET, ObjectsHub, running
 
 CONTENT = bytes(range(256)) * 300
@@ -281,6 +284,71 @@ def test_eleven_tags_are_too_many(store: Store, key: str):
     assert status_and_code(refused) == (400, "BadRequest")
 
 
+def test_head_says_what_get_says(store: Store, key: str):
+    put(store, key, ContentType="video/mp4", Metadata={"trigger": "motion"}, Tagging="a=b")
+    get = store.s3.get_object(Bucket=store.bucket, Key=key)
+    head = store.s3.head_object(Bucket=store.bucket, Key=key)
+    get.pop("Body").close()
+    same = ("ContentLength", "ContentType", "ETag", "LastModified", "Metadata", "AcceptRanges")
+    assert {name: head[name] for name in same} == {name: get[name] for name in same}
+    assert abs(head["LastModified"].timestamp() - time.time()) < 60
+
+
+def test_head_of_a_range_says_its_length(store: Store, key: str):
+    put(store, key)
+    head = store.s3.head_object(Bucket=store.bucket, Key=key, Range="bytes=100-199")
+    assert (head["ContentLength"], head["ResponseMetadata"]["HTTPStatusCode"]) == (100, 206)
+
+
+@pytest.mark.parametrize("operation", ["get_object", "head_object"])
+@pytest.mark.parametrize("condition, status", [("IfModifiedSince", 304), ("IfUnmodifiedSince", 412)])
+def test_conditions_on_the_time_of_change_are_held(store: Store, key: str, operation: str, condition: str, status: int):
+    put(store, key)
+    when = datetime(2100, 1, 1, tzinfo=UTC) if condition == "IfModifiedSince" else datetime(2010, 1, 1, tzinfo=UTC)
+    with pytest.raises(ClientError) as refused:
+        getattr(store.s3, operation)(Bucket=store.bucket, Key=key, **{condition: when})
+    assert status_and_code(refused)[0] == status
+
+
+def test_a_checksum_that_the_client_knows_already_is_taken(store: Store, key: str):
+    sha256 = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    put(store, key, ChecksumSHA256=sha256)
+    assert body_of(store, key, ChecksumMode="ENABLED") == CONTENT
+
+
+def test_a_right_content_md5_is_taken(store: Store, key: str):
+    md5 = base64.b64encode(hashlib.md5(CONTENT).digest()).decode()
+    store.careful.put_object(Bucket=store.bucket, Key=key, Body=CONTENT, ContentMD5=md5)
+    assert body_of(store, key) == CONTENT
+
+
+def test_what_is_replaced_loses_its_metadata_and_tags(store: Store, key: str):
+    put(store, key, Metadata={"a": "b"}, Tagging="a=b", ContentType="video/mp4")
+    put(store, key, OTHER)
+    found = store.s3.head_object(Bucket=store.bucket, Key=key)
+    assert (found["Metadata"], found["ContentLength"]) == ({}, len(OTHER))
+    assert store.s3.get_object_tagging(Bucket=store.bucket, Key=key)["TagSet"] == []
+
+
+def test_tags_of_what_is_not_there_are_not_found(store: Store, key: str):
+    with pytest.raises(ClientError) as refused:
+        store.s3.get_object_tagging(Bucket=store.bucket, Key=key)
+    assert status_and_code(refused) == (404, "NoSuchKey")
+
+
+def test_without_a_signature_nothing_is_given(store: Store, key: str):
+    put(store, key)
+    link = store.s3.generate_presigned_url("get_object", {"Bucket": store.bucket, "Key": key}, ExpiresIn=60)
+    assert store.pool.request("GET", link.partition("?")[0]).status == 403
+
+
+def test_the_page_has_the_table_of_differences():
+    page = (ROOT / "docs" / "reference" / "hub-objects.md").read_text(encoding="utf-8")
+    for what, how in DIFFERENCES.items():
+        status, code = how.hub
+        assert f"| {what} | {status} {code} | {how.moto} | {how.right} |" in page
+
+
 # Where they differ
 
 
@@ -317,6 +385,15 @@ DIFFERENCES: dict[str, Difference] = {
     "a list of objects": Difference(
         (501, "NotImplemented"), 200, "moto: S3 has it; no part of ours uses it, and the hub says so"
     ),
+    "CRC64NVME": Difference((501, "NotImplemented"), 200, "moto: S3 takes it; the same as CRC32C"),
+    "a PUT on condition of an ETag": Difference(
+        (501, "NotImplemented"), 200, "moto: S3 has If-Match for PUT; no part of ours uses it"
+    ),
+    "a version of an object": Difference((501, "NotImplemented"), 200, "moto: S3 has versions, the folder has none"),
+    "a copy": Difference((501, "NotImplemented"), 200, "moto: S3 has it; no part of ours uses it"),
+    "an ACL": Difference((501, "NotImplemented"), 200, "moto: S3 has ACLs; the hub's rules are fixed"),
+    "another storage class": Difference((501, "NotImplemented"), 200, "moto: S3 has classes, a folder has one"),
+    "several deletions in one": Difference((501, "NotImplemented"), 200, "moto: S3 has it; no part of ours uses it"),
     "a key outside the prefixes": Difference(
         (403, "AccessDenied"), 200, "moto: S3 takes any key; the hub's folder has a place for recordings only"
     ),
@@ -350,6 +427,20 @@ def attempt(what: str, store: Store, key: str, request: pytest.FixtureRequest) -
         "CRC32C": lambda: put(store, key, ChecksumAlgorithm="CRC32C"),
         "a multipart upload": lambda: store.s3.create_multipart_upload(Bucket=store.bucket, Key=key),
         "a list of objects": lambda: store.s3.list_objects_v2(Bucket=store.bucket),
+        "CRC64NVME": lambda: put(store, key, ChecksumCRC64NVME=base64.b64encode(bytes(8)).decode()),
+        "a PUT on condition of an ETag": lambda: put(store, key, IfMatch=put(store, key)["ETag"]),
+        "a version of an object": lambda: (
+            put(store, key) and store.s3.get_object(Bucket=store.bucket, Key=key, VersionId="null")
+        ),
+        "a copy": lambda: (
+            put(store, key)
+            and store.s3.copy_object(Bucket=store.bucket, Key=f"{key}2", CopySource=f"{store.bucket}/{key}")
+        ),
+        "an ACL": lambda: put(store, key, ACL="private"),
+        "another storage class": lambda: put(store, key, StorageClass="GLACIER"),
+        "several deletions in one": lambda: store.s3.delete_objects(
+            Bucket=store.bucket, Delete={"Objects": [{"Key": key}]}
+        ),
         "a key outside the prefixes": lambda: put(store, "elsewhere/garden/a.mp4"),
     }
     try:

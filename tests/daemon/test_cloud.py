@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +75,26 @@ def test_a_still_goes_under_the_image_prefix_with_its_name(tmp_path: Path, clien
     assert set(cloud.objects()) == {"pictures/garden/door.jpg", "pictures/garden/thumbnail_latest.jpg"}
     conditions = {path.rpartition("/")[2]: headers.get("If-None-Match") for path, headers in cloud.store.puts}
     assert conditions == {"door.jpg": "*", "thumbnail_latest.jpg": None}
+
+
+def test_what_an_older_version_left_is_stored_told_and_gone(tmp_path: Path, client_of: ClientOf, cloud: Cloud) -> None:
+    older = tmp_path / "older"
+    older.mkdir()
+    clip = older / "1690000000.motion.h264"
+    clip.write_bytes(b"never stored")
+    os.utime(clip, (1_690_000_060, 1_690_000_060))
+    daemon = cloud.daemon(tmp_path, "--combine-dir", str(older), camera=QUIET)
+    with running(daemon):
+        daemon.wait_log("Watching synthetic")
+        client = client_of(daemon)
+        ended = eventually(lambda: told(client, "upload_end"), "upload_end")[0]
+        eventually(lambda: not daemon.sidecars(), "the spool is empty")
+        assert daemon.stop() == 0
+    assert list(older.iterdir()) == []
+    event_id = hashlib.sha256(b"never stored").hexdigest()[:32]
+    key = f"motion_videos/garden/1690000000-{event_id}.motion.h264"
+    assert {key: stored["Body"] for key, stored in cloud.objects().items()} == {key: b"never stored"}
+    assert (ended["start_time"], ended["upload"]["bucket_key"]) == (1_690_000_000, key)
 
 
 def test_an_answer_goes_to_the_connection_that_asked_and_to_no_foreign_endpoint(

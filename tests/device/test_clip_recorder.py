@@ -543,7 +543,13 @@ def test_a_full_disk_leaves_the_earlier_part_whole_and_the_event_goes_on_at_the_
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
-def test_parts_that_a_refusing_disk_makes_short_never_begin_within_one_second():
+def key_times(stage: Stage) -> list[float]:
+    """The times in the keys of the parts, in seconds of the wall clock."""
+    headers = [part.header for part in stage.disk.parts]
+    return [(header.start.wall_s or 0.0) + header.key_delay_s for header in headers]
+
+
+def test_after_a_refusal_the_next_keyframe_is_recorded_however_soon_and_no_two_parts_share_a_key():
     stage = Stage(gop=2)
     stage.run(1, moving=True)
     for _ in range(6):
@@ -551,9 +557,21 @@ def test_parts_that_a_refusing_disk_makes_short_never_begin_within_one_second():
         stage.run(0.1, moving=True)
         stage.disk.free_bytes = None
         stage.run(0.3, moving=True)
-    starts = [part.packets[0].timestamp_us for part in stage.disk.parts if part.packets]
-    assert len(starts) > 1
-    assert all(later - earlier >= 1_000_000 for earlier, later in zip(starts, starts[1:]))
+    starts = [part.packets[0].timestamp_us for part in stage.disk.parts]
+    assert min(later - earlier for earlier, later in zip(starts, starts[1:])) < 1_000_000
+    assert stage.recorder.lost_packets == 6 * 3, "two that the disk refused, and one that cannot be shown without them"
+    moments = [part.header.start.monotonic_s for part in stage.disk.parts]
+    assert moments == [pytest.approx(moments[0] + (start - starts[0]) / US) for start in starts], "starts stay exact"
+    for clock_is_off_by_s in (0.0, 0.3, 0.5, 0.999):
+        seconds = [int(time_s + clock_is_off_by_s) for time_s in key_times(stage)]
+        assert len(set(seconds)) == len(seconds), "whatever the clock will say when it is known"
+
+
+def test_a_part_that_begins_late_enough_has_its_own_start_in_its_key():
+    stage = Stage(gop=20, motion=MotionSettings(max_duration=10))
+    stage.run(25, moving=True)
+    assert len(stage.disk.parts) > 2
+    assert {part.header.key_delay_s for part in stage.disk.parts} == {0.0}
 
 
 def test_a_full_disk_is_not_answered_with_a_keyframe_for_every_picture():
@@ -747,6 +765,8 @@ def test_with_a_disk_that_comes_and_goes_every_part_is_whole_and_nothing_is_doub
         recorded += in_part
     assert len(recorded) == len(set(recorded))
     assert len(recorded) + stage.recorder.lost_packets == len(stage.sent)
+    seconds = [int(time_s) for time_s in key_times(stage)]
+    assert seconds == sorted(set(seconds)), "each part has a key of its own"
 
 
 # The camera's clock

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pinthesky.device import clip_writer
@@ -22,7 +23,7 @@ from pinthesky.device.packet_ring import PacketRing
 from pinthesky.device.ports import Packet
 from pinthesky.errors import InvariantBroken, NotFound, Unavailable
 from pinthesky.machine import durable_files
-from pinthesky.model.recording import Item
+from pinthesky.model.recording import Item, Moment
 from tests.support.packets import (
     clip_header,
     h264_packets,
@@ -464,3 +465,17 @@ def test_items_know_where_they_go_beside_their_clip():
     )  # fmt: skip
     key = item.key(video_prefix="videos", image_prefix="images", thing=ThingName("cam"))
     assert key == f"videos/cam/1750000000-{'a' * 32}.motion.timestamps.txt"
+
+
+@pytest.mark.parametrize("as_mp4", [pytest.param(True, marks=pytest.mark.needs_av), False])
+def test_a_part_whose_key_is_delayed_says_so_in_all_its_files_and_starts_when_it_did(spool: ClipSpool, as_mp4: bool):
+    from pinthesky.model.identifiers import ThingName
+
+    header = msgspec.structs.replace(clip_header(part=2), key_delay_s=0.751)
+    packets = list(h264_packets(5) if as_mp4 else plain_packets(5))
+    items = ClipFinisher(spool, as_mp4=as_mp4).finish(journal_of(spool, packets, header))
+    assert [item.kind for item in items] == (["clip"] if as_mp4 else ["timestamps", "clip"])
+    late = [item.at(Moment(boot_id="boot", monotonic_s=1.0, wall_s=1_750_000_000.3), uncertain=False) for item in items]
+    keys = [item.key(video_prefix="videos", image_prefix="images", thing=ThingName("cam")) for item in late]
+    assert {key.partition("-")[0] for key in keys} == {"videos/cam/1750000001"}
+    assert {item.metadata()["start"] for item in late} == {"1750000000.300"}

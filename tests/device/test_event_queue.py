@@ -132,6 +132,15 @@ def test_a_disk_that_refuses_is_tried_again_and_nothing_is_lost(
     assert ["Cannot write" in record.message for record in caplog.records if record.levelname == "WARNING"] == [True]
 
 
+def test_a_folder_that_was_removed_is_made_again(bench: Bench) -> None:
+    bench.folder.rmdir()
+    bench.queue.post(change(1))
+    assert not bench.queue.flush()
+    bench.clock.advance(WRITE_RETRY_S)
+    assert bench.queue.flush()
+    assert len(list(bench.folder.iterdir())) == 1
+
+
 def test_a_file_that_goes_while_it_is_looked_at_is_no_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (bench.folder / "1-0000000000000001-00000000.json").symlink_to(bench.folder / "nowhere")
     bench.write(change(1))

@@ -17,7 +17,7 @@ from pinthesky.device.shadow_reconciler import ATTEMPTS_MAX, REPORTED_MAX, Shado
 from pinthesky.errors import InvalidInput
 from pinthesky.model.settings import CameraSettings, CloudConnection, DeviceSettings, StorageSettings
 from pinthesky.model.shadow import DESIRED_MAX, STATE_MAX, ShadowDocument, canonical, fingerprint
-from tests.model.test_settings import largest_desired
+from tests.model.test_settings import ROOM, largest_desired
 
 INSTALLED = DeviceSettings(
     camera=CameraSettings(framerate=20, buffer=10), storage=StorageSettings(bucket_name="my-bucket")
@@ -239,6 +239,44 @@ def test_a_document_that_changes_nothing_is_answered_all_the_same(bench):
     assert bench.report["sync"] == {"fingerprint": change.fingerprint, "applied": ["camera"], "rejected": {}}
 
 
+def test_a_rejection_that_holds_no_more_is_taken_out_of_the_shadow(bench):
+    bench.take(camera={"rotation": 45}, health={"interval": 1})
+    bench.take(camera={"rotation": 45})
+    assert set(bench.report["sync"]["rejected"]) == {"camera.rotation", "health.interval"}
+    assert bench.report["sync"]["rejected"]["health.interval"] is None, "which removes it from a shadow"
+    bench.take(camera={"rotation": 90})
+    assert bench.report["sync"]["rejected"] == {"camera.rotation": None}
+    bench.take(camera={"rotation": 180})
+    assert bench.report["sync"]["rejected"] == {}
+
+
+def test_a_rejection_that_the_shadow_still_shows_is_taken_out_after_a_restart_too(bench):
+    bench.start()
+    shown = ShadowDocument(
+        desired={"camera": {"framerate": 9}}, reported={"sync": {"rejected": {"mode.mode": "old", "camera": "old"}}}
+    )
+    change = bench.reconciler.consider(shown)
+    bench.reconciler.conclude(change, {"camera": "the camera is away"})
+    assert bench.report["sync"]["rejected"] == {"mode.mode": None, "camera": "the camera is away"}
+
+
+@pytest.mark.parametrize("reported", [{"sync": 3}, {"sync": {"rejected": ["mode"]}}, {"sync": {}}, None])
+def test_a_strange_report_in_the_shadow_withdraws_nothing(bench, reported):
+    change = bench.reconciler.consider(ShadowDocument(desired={"camera": {"framerate": 9}}, reported=reported))
+    bench.reconciler.conclude(change, {})
+    assert bench.report["sync"]["rejected"] == {}
+
+
+def test_what_is_withdrawn_gives_way_to_what_is_in_force(bench, monkeypatch):
+    shown = {f"section-{number:03}": "old" for number in range(200)}
+    document = ShadowDocument(desired={"camera": {"framerate": 9}}, reported={"sync": {"rejected": shown}})
+    bench.reconciler.conclude(bench.reconciler.consider(document), {})
+    withdrawn = bench.report["sync"]["rejected"]
+    assert 0 < len(withdrawn) < 200, "bounded"
+    monkeypatch.setattr(shadow_reconciler, "REPORTED_MAX", len(bench.reconciler.reported_document()) - 1)
+    assert json.loads(bench.reconciler.reported_document())["sync"]["rejected"] == {}
+
+
 def test_a_later_document_takes_the_place_of_one_that_is_being_applied(bench):
     bench.reconciler.consider(documents(camera={"framerate": 30}))
     later = bench.reconciler.consider(documents(camera={"framerate": 40}))
@@ -393,7 +431,7 @@ def test_long_values_of_the_connection_are_left_out_whole(tmp_path):
     assert "cert_path" not in json.loads(reconciler.reported_document())["cloud_connection"]
 
 
-def test_the_largest_report_and_the_largest_desired_fit_the_shadow_together(tmp_path):
+def test_the_largest_report_and_the_largest_desired_fit_the_shadow_together(tmp_path, monkeypatch):
     longest = CloudConnection(**dict.fromkeys(CloudConnection.__struct_fields__, "/" + "x" * 127))
     desired = largest_desired()
     installed = DeviceSettings()
@@ -424,6 +462,9 @@ def test_the_largest_report_and_the_largest_desired_fit_the_shadow_together(tmp_
     assert len(report) <= REPORTED_MAX
     assert len(report) + DESIRED_MAX <= STATE_MAX
     assert json.loads(report)["cloud_connection"]["cert_path"] == longest.cert_path
+    # Sections that are still to come are reported too: reasons become shorter for them, and that suffices.
+    monkeypatch.setattr(shadow_reconciler, "REPORTED_MAX", REPORTED_MAX - ROOM)
+    assert len(reconciler.reported_document()) + ROOM <= REPORTED_MAX
 
 
 NAMES = st.sampled_from(["camera", "health", "motion", "storage", "mode", "sync", "cloud_connection", "stranger"])
@@ -441,9 +482,10 @@ DESIRED = st.dictionaries(NAMES, st.dictionaries(FIELDS, VALUES, max_size=3) | V
 )
 def test_whatever_is_desired_the_report_tells_what_is_in_force(tmp_path_factory, states, restarts, fails):
     bench = Bench(tmp_path_factory.mktemp("reconciler"))
+    shown: dict[str, str] = {}  # what a shadow, which merges, shows of the rejections
     for desired, restart, fail in zip(states, restarts, fails):
         before = bench.effective
-        change = bench.reconciler.consider(ShadowDocument(desired=desired))
+        change = bench.reconciler.consider(ShadowDocument(desired=desired, reported={"sync": {"rejected": shown}}))
         if change is None:
             assert bench.effective == before
             continue
@@ -460,7 +502,9 @@ def test_whatever_is_desired_the_report_tells_what_is_in_force(tmp_path_factory,
             json.dumps(bench.effective.as_document())
         )
         assert report["sync"]["applied"] == conclusion.applied
-        assert set(report["sync"]["rejected"]) == set(conclusion.rejected)
+        merged = {**shown, **report["sync"]["rejected"]}
+        shown = {field: reason for field, reason in merged.items() if reason is not None}
+        assert set(shown) == set(conclusion.rejected)
         assert len(canonical(report)) <= REPORTED_MAX
         if restart:
             in_force = bench.effective

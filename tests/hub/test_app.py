@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -135,7 +136,7 @@ class CrtClient:
 
     def __init__(self, hub: Hub, camera) -> None:
         self.heard: list[bytes] = []
-        self.connected, self.ended = threading.Event(), threading.Event()
+        self.connected, self.ended, self.stopped = threading.Event(), threading.Event(), threading.Event()
         self.failures: list[str] = []
         self.client = mqtt5_client_builder.mtls_from_path(
             str(camera.pair.cert),
@@ -152,7 +153,6 @@ class CrtClient:
             on_lifecycle_disconnection=lambda _data: self.ended.set(),
             on_lifecycle_stopped=lambda _data: self.stopped.set(),
         )
-        self.stopped = threading.Event()
 
     def subscribe(self, topic: str) -> None:
         packet = mqtt5.SubscribePacket([mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE)])
@@ -252,10 +252,7 @@ def test_killed_it_takes_mosquitto_with_it_and_comes_back_as_it_was(process, tmp
     process.wait_ready()
     assert (process.data / "authority" / "ca.crt").read_bytes() == root
     assert try_connect(camera, process.mqtt_port)[0] is True
-    try:
-        assert get(f"http://localhost:{process.localhost_port}/healthz")[0] == 200
-    except OSError as error:
-        pytest.fail(f"{error}; {process.is_running}; {process.log}")
+    assert get(f"http://localhost:{process.localhost_port}/healthz")[0] == 200
 
 
 def mosquitto_of(data: Path) -> list[int]:
@@ -292,9 +289,15 @@ def test_ctrl_c_at_a_terminal_ends_it_in_order(process):
     assert not [line for line in process.log if "mosquitto has ended" in line]
 
 
+class UnitFile(configparser.ConfigParser):
+    """systemd's keys have capitals."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def test_the_service_does_not_start_again_what_its_owner_has_to_mend():
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign] - systemd's keys have capitals
+    unit = UnitFile(strict=False, interpolation=None)
     unit.read(PROJECT / "service" / "systemd" / "pits-hub.service")
     service = unit["Service"]
     assert service["RestartPreventExitStatus"] == str(app.EXIT_CONFIGURATION)
@@ -321,7 +324,7 @@ def test_a_first_start_killed_at_any_step_is_made_good_by_the_second(tmp_path):
         made = Foundation.lay(data)
         made.authority.ensure_server_certificate(["localhost"])
         made.authority.write_revocations([])
-        assert made.authority.issue(ThingName("garden"))
+        assert made.authority.issue(ThingName("garden")).certificate_der
         assert (data / "hub.toml").read_text().startswith("# Settings")
         made.close()
     pytest.fail("it never ended by itself")
@@ -442,6 +445,13 @@ def test_wrong_settings_end_the_start_with_2_and_leave_the_folder_free(tmp_path,
     Hub(tmp_path / "hub", FREE).stop()
 
 
+def test_a_folder_smaller_than_a_clip_is_refused_at_the_start(tmp_path, capsys):
+    Foundation.lay(tmp_path / "hub").close()
+    (tmp_path / "hub" / "hub.toml").write_text('[media]\nmaxspace = "500"\n')
+    code, _, said = run_main(capsys, "--data", tmp_path / "hub")
+    assert (code, said) == (2, "pits-hub: media.maxspace: must be at least 1048576, got 500\n")
+
+
 # Commands
 
 
@@ -463,7 +473,12 @@ def test_the_folder_serves_device_client_and_daemon_as_it_is(tmp_path, capsys):
     assert run_main(capsys, "--data", data, "add-camera", "garden", "--to", folder, "--hub", "house.local")[0] == 0
     found, findings = link_configuration.load(["--config-file", str(folder / "device-client.json")], {})
     assert (findings.errors, findings.warnings) == ([], [])
+    assert found is not None
+    assert found.pub_sub is not None
+    assert found.shadow is not None
     assert (found.endpoint, found.port, found.thing_name) == ("house.local", 8883, "garden")
+    assert found.jobs is not None
+    assert found.jobs.handler_directory == Path("/opt/pinthesky/jobs"), "where they are installed"
     words = subprocess.run(
         ["sh", "-c", f". {folder}/pinthesky.env && printf '%s\\n' $PINTHESKY_FLAGS"],
         capture_output=True,
@@ -608,7 +623,7 @@ def ip(tmp_path, monkeypatch):
         program = tmp_path / "ip"
         program.write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\nexit {code}\n")
         program.chmod(0o755)
-        monkeypatch.setattr(host_names.shutil, "which", lambda _name, **_more: str(program))
+        monkeypatch.setattr(shutil, "which", lambda _name, **_more: str(program))
 
     return say
 
@@ -631,7 +646,7 @@ def test_a_system_that_does_not_tell_its_addresses_has_names_all_the_same(ip, mo
 
 
 def test_a_system_without_ip_has_names_all_the_same(monkeypatch):
-    monkeypatch.setattr(host_names.shutil, "which", lambda _name, **_more: None)
+    monkeypatch.setattr(shutil, "which", lambda _name, **_more: None)
     assert host_names.own_addresses() == []
     assert host_names.name_for_others() in ("localhost", f"{socket.gethostname()}.local")
 
@@ -664,7 +679,9 @@ def shown(context: ssl.SSLContext, name: str, root: Path) -> str:
     for end in (client, server) * 4:
         with contextlib.suppress(ssl.SSLWantReadError):
             end.do_handshake()
-    return str(client.getpeercert()["issuer"])
+    peer = client.getpeercert()
+    assert peer is not None
+    return str(peer["issuer"])
 
 
 def owners_files(folder: Path, serial: str) -> CertificateAuthority:
@@ -727,7 +744,7 @@ def test_a_new_address_renews_the_servers_certificate_while_the_hub_runs(authori
     assert crashes == []
 
 
-def test_the_watch_says_once_that_certificates_cannot_be_renewed(authority, caplog, tmp_path):
+def test_the_watch_says_once_that_certificates_cannot_be_renewed(authority, caplog, tmp_path, monkeypatch):
     owners_files(tmp_path, "first")
     tls = ServerTls(authority, own_settings(tmp_path))
     (tmp_path / "own.key").write_text("broken")
@@ -739,7 +756,7 @@ def test_the_watch_says_once_that_certificates_cannot_be_renewed(authority, capl
         tls._own_state = ()
         return original()
 
-    tls.refresh = refresh  # type: ignore[method-assign] - to count its looks
+    monkeypatch.setattr(tls, "refresh", refresh)
     watch = CertificateWatch(tls, lambda: None, lambda _name, _error: None, every_s=0.01)
     watch.start()
     try:

@@ -261,7 +261,9 @@ def test_the_list_holds_the_revoked_and_is_signed(authority, clock):
     authority.write_revocations([Revoked(0xABC, int(clock.now.timestamp()))])
     made = lists(authority)
     assert [one.serial_number for one in made] == [0xABC]
-    assert made.is_signature_valid(root(authority).public_key())
+    key = root(authority).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert made.is_signature_valid(key)
 
 
 def test_of_lists_made_within_a_second_the_last_is_the_newest(authority, clock):

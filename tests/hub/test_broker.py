@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -58,7 +59,7 @@ class Site:
 
     @contextmanager
     def client(self, camera: Camera):
-        made = MqttClient(CameraSide(camera, self.port), camera.thing)  # type: ignore[arg-type] - a camera's side is enough
+        made = MqttClient(CameraSide(camera, self.port), camera.thing)
         try:
             made.connect()
             yield made
@@ -70,7 +71,9 @@ class Site:
         """The hub's own side: everything that it hears as {topic: payloads}, and how to publish."""
         heard: dict[str, list[bytes]] = {}
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=HUB_CLIENT_ID, transport="unix")
-        client.on_message = lambda _client, _data, message: heard.setdefault(message.topic, []).append(message.payload)
+        client.on_message = lambda _client, _data, message: heard.setdefault(message.topic, []).append(
+            bytes(message.payload)
+        )
         ready = []
         client.on_subscribe = lambda *_arguments: ready.append(1)
         client.connect(str(self.foundation.folder.broker_socket))
@@ -448,7 +451,7 @@ def test_a_mosquitto_that_does_not_start_is_quoted(tmp_path):
 
 
 def test_without_mosquitto_the_command_that_installs_it_is_named(monkeypatch):
-    monkeypatch.setattr(broker_module.shutil, "which", lambda *_arguments, **_more: None)
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_more: None)
     with pytest.raises(InvalidInput, match=r"is not installed; .*sudo apt-get install .*mosquitto"):
         find_mosquitto()
 
@@ -466,13 +469,19 @@ def test_an_old_mosquitto_is_refused(tmp_path, monkeypatch, says, message):
 def test_without_setpriv_it_runs_all_the_same(site, monkeypatch):
     program = find_mosquitto()
     monkeypatch.setattr(broker_module, "find_mosquitto", lambda: program)
-    monkeypatch.setattr(broker_module.shutil, "which", lambda *_arguments, **_more: None)
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_more: None)
     site.broker.start()
     assert site.broker.is_running
 
 
 def test_it_has_a_process_group_of_its_own_so_that_ctrl_c_is_for_the_hub(shared):
     assert os.getpgid(shared.broker.pid) != os.getpgid(0)
+
+
+def test_it_cannot_tell_the_service_manager_that_the_hub_is_ready(site, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", "@pits-test-nobody")  # Debian's mosquitto speaks to it by itself
+    site.broker.start()
+    assert b"NOTIFY_SOCKET" not in Path(f"/proc/{site.broker.pid}/environ").read_bytes()
 
 
 def test_a_defect_in_whoever_hears_of_presence_ends_the_hub_and_no_mosquitto_is_left(site):

@@ -218,7 +218,11 @@ def test_a_disk_says_what_it_has_left(tmp_path: Path):
 
 @pytest.mark.parametrize(
     "limits, field",
-    [({"max_age_days": 0}, "retention"), ({"max_bytes": 1000}, "maxspace"), ({"min_free_bytes": -1}, "min_free")],
+    [
+        ({"max_age_days": 0}, "media.retention_days"),
+        ({"max_bytes": 1000}, "media.maxspace"),
+        ({"min_free_bytes": -1}, "media.min_free"),
+    ],
 )
 def test_limits_out_of_bounds_are_refused(limits: dict[str, int], field: str):
     with pytest.raises(InvalidInput, match=field):

@@ -262,8 +262,11 @@ def test_a_trailer_that_cannot_be_checked_is_refused(announced: str):
 
 
 def test_a_checksum_may_not_stand_in_header_and_trailer():
-    headers = {"x_amz_trailer": "x-amz-checksum-crc32", "x_amz_checksum_crc32": "AAAAAA=="}
-    assert refusal(lambda: chunked(**headers)).code == "InvalidRequest"
+    body = {"x_amz_trailer": "x-amz-checksum-crc32", "x_amz_checksum_crc32": "AAAAAA=="}
+    size = str(len(CONTENT))
+    assert (
+        refusal(lambda: body_with(UNSIGNED_TRAILER, x_amz_decoded_content_length=size, **body)).code == "InvalidRequest"
+    )
 
 
 @pytest.mark.parametrize(

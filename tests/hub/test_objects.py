@@ -212,7 +212,7 @@ def test_the_hub_too_uses_keys_of_recordings_only(yard: Yard, method: str, code:
     ],
 )
 def test_a_header_that_would_change_the_meaning_is_not_passed_over(yard: Yard, name: str):
-    answer = yard.put(f"{ROOT}/motion_videos/garden/h.mp4", **{name.replace("-", "_"): "a"})
+    answer = yard.put(f"{ROOT}/motion_videos/garden/h.mp4", **dict[str, Any]({name.replace("-", "_"): "a"}))
     assert (answer.status, answer.code) == (501, "NotImplemented")
     assert name.encode() in answer.body
 
@@ -225,7 +225,7 @@ def test_the_standard_storage_class_is_what_there_is(yard: Yard):
 
 @pytest.mark.parametrize("name, value", [("If_None_Match", '"a"'), ("If_Match", '"a"')])
 def test_other_conditions_of_a_put_are_not_there(yard: Yard, name: str, value: str):
-    assert yard.put(f"{ROOT}/motion_videos/garden/c.mp4", **{name: value}).code == "NotImplemented"
+    assert yard.put(f"{ROOT}/motion_videos/garden/c.mp4", **dict[str, Any]({name: value})).code == "NotImplemented"
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_a_body_beyond_the_cap_is_refused_at_its_announcement(yard: Yard):
     client = yard.hub.client(yard.keys["garden"], signature_version="s3v4")
     path = client.generate_presigned_url("put_object", parameters).removeprefix(yard.hub.url)
     answer = plain_request(yard.hub, "PUT", path, headers={"Content-Length": str(SIZE_MAX + 1)})
-    assert (answer.status, answer.code, answer.headers["connection"]) == (413, "EntityTooLarge", "close")
+    assert (answer.status, answer.code, answer.headers["connection"]) == (400, "EntityTooLarge", "close")
 
 
 def test_two_cameras_that_store_the_same_key_at_once_store_one(yard: Yard):

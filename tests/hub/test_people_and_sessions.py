@@ -47,10 +47,10 @@ def test_there_is_one_first_owner(world: World, owner: Person):
 
 
 def test_somebody_is_invited_once_whatever_the_case_of_the_address(world: World):
-    anna = world.people.add(Email("Anna@Example.com"), Role.VIEWER, frozenset({"outside"}))
+    anna = world.people.invite(Email("Anna@Example.com"), Role.VIEWER, frozenset({"outside"}))
     assert world.people.get(anna.id) == anna == world.people.by_email(ANNA)
     with pytest.raises(Conflict, match="invited already"):
-        world.people.add(ANNA, Role.MEMBER)
+        world.people.invite(ANNA, Role.MEMBER)
     assert world.people.by_email(Email("b@example.com")) is None
 
 
@@ -64,13 +64,13 @@ def test_the_last_owner_stays(world: World, owner: Person):
     for undo in (lambda: world.people.remove(owner.id), lambda: world.people.change(owner.id, Role.VIEWER)):
         with pytest.raises(Conflict, match="needs an owner"):
             undo()
-    anna = world.people.add(ANNA, Role.OWNER)
+    anna = world.people.invite(ANNA, Role.OWNER)
     assert world.people.change(owner.id, Role.VIEWER, frozenset({"inside"})).groups == frozenset({"inside"})
     assert world.people.first_owner() == anna
 
 
 def test_who_is_removed_is_signed_out_everywhere(world: World, owner: Person):
-    anna = world.people.add(ANNA, Role.MEMBER)
+    anna = world.people.invite(ANNA, Role.MEMBER)
     secret, link = world.sign_in(anna), world.sessions.make_link(anna.id)
     refresh = world.sessions.make_refresh_token(world.sessions.of_secret(secret).id)
     world.people.remove(anna.id)

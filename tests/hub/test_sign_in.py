@@ -279,7 +279,7 @@ def test_signing_out_ends_cookie_and_tokens(world: World):
 
 
 def test_a_change_of_role_counts_at_once_and_so_does_an_end_of_the_invitation(world: World):
-    anna = world.people.add(ANNA, Role.MEMBER)
+    anna = world.people.invite(ANNA, Role.MEMBER)
     browser = world.browser()
     redeem(browser, world.sessions.make_link(anna.id))
     token = world.tokens_for(browser)["access_token"]
@@ -365,7 +365,7 @@ def test_nobody_is_told_who_they_are_without_a_token(world: World, header):
 
 
 def test_a_link_is_mailed_to_whom_it_may_concern_and_works(world: World):
-    world.people.add(ANNA, Role.MEMBER)
+    world.people.invite(ANNA, Role.MEMBER)
     browser = world.browser()
     following = "/oauth2/authorize?client_id=console"
     form = {"email": "Anna@Example.com ", "next": following}
@@ -378,7 +378,7 @@ def test_a_link_is_mailed_to_whom_it_may_concern_and_works(world: World):
 
 
 def test_nobody_learns_who_is_invited(world: World):
-    world.people.add(ANNA, Role.MEMBER)
+    world.people.invite(ANNA, Role.MEMBER)
     answers = [
         world.browser().post("/sign-in", data={"email": address}, headers={"Origin": HUB})
         for address in ("anna@example.com", "eve@example.com", "no address")
@@ -388,7 +388,7 @@ def test_nobody_learns_who_is_invited(world: World):
 
 
 def test_one_address_is_not_flooded_with_mail(world: World):
-    world.people.add(ANNA, Role.MEMBER)
+    world.people.invite(ANNA, Role.MEMBER)
     for _ in range(6):
         world.browser().post("/sign-in", data={"email": str(ANNA)}, headers={"Origin": HUB})
     assert len(world.mails) == 3
@@ -398,7 +398,7 @@ def test_a_mail_server_that_is_down_is_told_to_the_log_and_nobody_else(world: Wo
     def down(email: Email, link: str) -> None:
         raise Unavailable("smtp.example.com does not answer")
 
-    world.people.add(ANNA, Role.MEMBER)
+    world.people.invite(ANNA, Role.MEMBER)
     world.sign_in._send_link = down
     answer = world.browser().post("/sign-in", data={"email": str(ANNA)}, headers={"Origin": HUB})
     assert answer.status_code == 200

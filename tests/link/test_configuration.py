@@ -28,7 +28,7 @@ def test_the_least_that_is_needed_gets_the_defaults(tmp_path: Path) -> None:
     assert found is not None
     assert (findings.errors, findings.warnings) == ([], [])
     assert (found.endpoint, found.port, found.root_ca) == ("hub.local", None, None)
-    assert (found.keep_alive_s, found.session_expiry_s) == (60, 3600)
+    assert (found.keep_alive_s, found.session_expiry_s) == (30, 3600)
     assert (found.pub_sub, found.shadow, found.last_will) == (None, None, None)
     assert found.logging.level == "INFO"
     assert found.jobs is not None

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from awscrt import mqtt5
+from awscrt import io, mqtt5
 from awscrt.exceptions import AwsCrtError
 
 from pinthesky.errors import InvalidInput, NotAuthorized, Unavailable
@@ -50,6 +50,12 @@ def connected(configuration: Configuration, *, ready: bool = True, **options: An
     finally:
         assert connection.stop(4.0)
     assert crashes == []
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts to connect are never more than a second apart."""
+    monkeypatch.setattr(module, "RECONNECT_LONGEST_S", 1)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, least: int = 1) -> list[str]:
@@ -230,6 +236,7 @@ def cannot(place: str, reason: str) -> str:
     return f"Cannot connect to {place}: {reason}; trying again"
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_broker_that_is_not_there_is_said_once_and_once_when_it_is_back(
     configuration: Configuration, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -425,18 +432,53 @@ def test_a_broker_that_ends_the_session_says_why(
         assert "is another client connected as garden?" in warnings_of(caplog)[0]
 
 
-def test_what_waits_for_its_acknowledgement_when_the_connection_goes_fails(
+@pytest.mark.usefixtures("hasty")
+def test_a_broker_restarted_over_and_over_is_found_at_once_and_what_waited_for_it_fails(
     configuration: Configuration, broker: Broker
 ) -> None:
+    """Each short connection would double the library's pause, up to the longest one."""
     with connected(configuration) as connection:
-        broker._process.send_signal(19)  # type: ignore[union-attr] # SIGSTOP: it hears nothing any more
-        answer = connection.publish(OUTPUT, b"x")
+        for _ in range(4):
+            broker.freeze()
+            answer = connection.publish(OUTPUT, b"x")
+            broker.kill()
+            eventually(lambda: not connection.connected, "the loss is noticed", 2.0)
+            broker.start()
+            eventually(lambda: connection.connected, "it is back", 5.0)
+            assert isinstance(answer.exception(3.0), Unavailable)
+        assert connection.publish(OUTPUT, b"y").result(5.0) is None
+
+
+def test_the_longest_pause_between_two_attempts_is_a_matter_of_seconds() -> None:
+    assert module.RECONNECT_LONGEST_S <= 8
+
+
+def test_a_broker_that_falls_silent_is_given_up(
+    configuration: Configuration, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PING_ANSWERED_WITHIN_S", 1)
+    with connected(replace(configuration, keep_alive_s=2)) as connection:
+        broker.freeze()
+        eventually(lambda: not connection.connected, "the silence is noticed", 6.0)
         broker.kill()
         broker.start()
-        error = answer.exception(15.0)
-        assert error is None or isinstance(error, Unavailable)
         eventually(lambda: connection.connected, "it is back")
-        assert connection.publish(OUTPUT, b"y").result(5.0) is None
+
+
+def test_on_port_443_the_handshake_says_that_it_is_for_mqtt(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered: list[list[str] | None] = []
+
+    class Context(io.ClientTlsContext):  # type: ignore[misc] # awscrt ships no types
+        def __init__(self, options: io.TlsContextOptions) -> None:
+            offered.append(options.alpn_list)
+            super().__init__(options)
+
+    monkeypatch.setattr(io, "ClientTlsContext", Context)
+    for port in (None, 443, 8883):
+        Connection(replace(configuration, port=port), on_crash=lambda *_: None)
+    assert offered == [["x-amzn-mqtt-ca"], ["x-amzn-mqtt-ca"], None]
 
 
 def test_without_a_will_none_is_left(thing: ThingFolder) -> None:
@@ -523,10 +565,14 @@ def test_a_connection_that_another_client_took_is_said(
     connection._connection_lost(SimpleNamespace(disconnect_packet=packet, exception=None))
     packet.reason_code = mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN
     connection._connection_lost(SimpleNamespace(disconnect_packet=packet, exception=None))
+    hangup = AwsCrtError(5134, "AWS_ERROR_MQTT_UNEXPECTED_HANGUP", "hangup")
+    connection._connected_at_s = time.monotonic() - 3600.0
+    connection._connection_lost(SimpleNamespace(disconnect_packet=None, exception=hangup))
     connection._subscribed(0)
     assert [record.message.partition(" was lost")[2] for record in caplog.records] == [
         ": another client has connected as garden",
         " (server shutting down)",
+        ": the broker ended it without a word",
     ]
     assert not connection.connected, "its subscriptions were those of an earlier connection"
 

@@ -81,5 +81,13 @@ def test_handlers_that_would_fail_their_job_are_told_of(thing: ThingFolder) -> N
     warnings = check(configuration).warnings
     assert len(warnings) == 10
     assert "chmod 700" in warnings[0]
-    nowhere = replace(configuration, jobs=JobsSettings(handler_directory=folder / "none"))
+    nowhere = replace(configuration, jobs=JobsSettings(handler_directory=folder / "handler-00"))
     assert "jobs.handler-directory: cannot read" in check(nowhere).warnings[0]
+
+
+def test_a_device_without_handlers_is_in_order_and_says_in_one_line_that_jobs_will_fail(thing: ThingFolder) -> None:
+    folder = thing.folder / "none"
+    found = check(replace(thing.configuration(), jobs=JobsSettings(handler_directory=folder)))
+    assert (found.errors, found.warnings) == ([], [])
+    assert found.notes == [f"There is no folder {folder} with job handlers: jobs will fail"]
+    assert check(replace(thing.configuration(), jobs=None)).notes == []

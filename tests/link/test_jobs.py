@@ -217,8 +217,8 @@ class TestUsers:
 
     def test_root_is_refused_for_any_other_handler(self, device, monkeypatch):
         monkeypatch.setattr("pinthesky.link.job_handlers.own_user", lambda: "pinthesky")
-        device.handler("health-check", "exit 0")
-        assert device.run(job(step("health-check", runAsUser="root"))).status == "REJECTED"
+        device.handler("download-file", "exit 0")
+        assert device.run(job(step("download-file", runAsUser="root"))).status == "REJECTED"
 
     def test_a_user_without_a_name_is_known_by_its_number(self, monkeypatch):
         monkeypatch.setattr(os, "geteuid", lambda: 54_321)

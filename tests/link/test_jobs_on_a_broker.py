@@ -16,8 +16,9 @@ from pinthesky.link.job_handlers import JobsSettings
 from pinthesky.link.jobs import Jobs
 from pinthesky.model.identifiers import ThingName
 from tests.support.broker import Broker, MqttClient
+from tests.support.daemon_process import running
 from tests.support.fake_jobs import FakeJobs
-from tests.support.link_client import ThingFolder
+from tests.support.link_client import ClientProcess, ThingFolder
 
 
 class ServiceEnd(MqttClient):
@@ -95,3 +96,30 @@ def test_jobs_run_and_their_ends_arrive_though_the_broker_dies_meanwhile(place, 
             assert connection.stop(10.0)
     assert out.read_text().split() == ["1", "2"]
     assert second.details == {"reason": "1 step done", "stdout": "done\n"}
+
+
+def test_a_job_goes_on_at_its_step_after_kill_9_of_the_device_client(tmp_path):
+    handlers, out, go = tmp_path / "handlers", tmp_path / "out", tmp_path / "go"
+    handlers.mkdir(mode=0o700)
+    for name, wait in (("first", ""), ("second", f"while [ ! -e {go} ]; do sleep 0.02; done; ")):
+        (handlers / name).write_text(f"#!/bin/sh\necho {name} >> {out}; {wait}echo {name} done\n")
+        (handlers / name).chmod(0o700)
+    steps = [
+        {"action": {"name": name, "type": "runHandler", "input": {"handler": name, "path": "default"}}}
+        for name in ("first", "second")
+    ]
+    with Broker(tmp_path) as broker, ServiceEnd(broker) as end:
+        thing = ThingFolder(tmp_path / "thing", broker)
+        thing.document["jobs"] = {"enabled": True, "handler-directory": str(handlers)}
+        cloud = FakeJobs(end)  # type: ignore[arg-type] # it uses of it what ServiceEnd has
+        job = cloud.create({"version": "1.0", "includeStdOut": True, "steps": steps})
+        process = ClientProcess(thing)
+        with running(process):
+            cloud.wait_until(lambda: out.exists() and "second" in out.read_text(), "the second step")
+            process.kill()
+            go.touch()
+            process.start()
+            cloud.wait_for(job, "SUCCEEDED", timeout_s=30.0)
+            assert process.stop() == 0
+    assert out.read_text().split() == ["first", "second", "second"], "what had ended is not repeated"
+    assert job.details == {"reason": "all 2 steps done", "stdout": "first done\nsecond done\n"}

@@ -69,6 +69,52 @@ def test_a_command_is_answered_by_an_event_and_a_settings_edit_by_a_report(
     assert daemon.stop() == 0
 
 
+def test_a_client_that_knows_only_the_slot_leaves_the_queue_alone_and_what_waits_there_goes_out_with_ours(
+    thing: ThingFolder, cloud: MqttClient, daemon: DaemonProcess
+) -> None:
+    """With what a power cut may have left in the folder: an empty event, and half of one under another name."""
+    daemon.wait_log("Watching synthetic")
+    (thing.queue / "1-0000000000000000-00000000.json").touch()
+    (thing.queue / ".1-0000000000000000-00000000.json.new").write_text('{"name":')
+    cloud.subscribe(OUTPUT)
+    slot_only = ClientProcess(thing)
+    with running(slot_only):
+        slot_only.wait_log("All subscriptions stand")
+        for number in range(3):
+            cloud.publish(INPUT, {"name": "configuration", "context": {"capture_id": str(number)}})
+        eventually(lambda: len(answers_in(thing.queue)) == 3, "the answers wait in the queue")
+        assert slot_only.stop() == 0
+    assert cloud.on(OUTPUT) == []
+    thing.use_queue()
+    ours = ClientProcess(thing)
+    with running(ours):
+        eventually(lambda: len(events(cloud, "configuration_end")) == 3, "they go out")
+        eventually(lambda: list(thing.queue.glob("[01]*")) == [], "they are acknowledged")
+        ours.wait_log("The event 1-0+-0+.json is empty")
+        assert ours.stop() == 0
+    assert [event["capture_id"] for event in events(cloud, "configuration_end")] == ["0", "1", "2"]
+
+
+def answers_in(queue: Path) -> list[Path]:
+    return [path for path in queue.glob("1-*.json") if b"configuration_end" in path.read_bytes()]
+
+
+def test_a_daemon_that_knows_only_the_slot_is_served_by_a_client_with_the_queue(
+    thing: ThingFolder, cloud: MqttClient, process: ClientProcess
+) -> None:
+    cloud.subscribe(OUTPUT)
+    daemon = daemon_of(thing, QUIET, *SCENE)
+    with running(process), running(daemon):
+        assert cloud.wait_for(OUTPUT)[0].document["name"] == "recording_change"
+        daemon.wait_log("Watching synthetic")
+        process.wait_log("All subscriptions stand")
+        cloud.publish(INPUT, {"name": "health", "context": {"capture_id": "one"}})
+        assert eventually(lambda: events(cloud, "health_end"), "an answer")[0]["capture_id"] == "one"
+        assert process.stop() == 0
+        assert daemon.stop() == 0
+    assert list(thing.queue.iterdir()) == []
+
+
 def test_a_broker_that_forgot_everything_is_subscribed_to_again(
     tmp_path: Path, thing: ThingFolder, broker: Broker, process: ClientProcess
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pinthesky.errors import InvalidInput
 from pinthesky.machine.slot_file import SLOT_MAX, create_if_missing, write_slot
+from tests.support.daemon_process import PROJECT
 
 
 @pytest.fixture
@@ -112,6 +115,37 @@ def test_a_file_that_somebody_else_makes_meanwhile_is_kept(slot, monkeypatch):
 
 
 def test_what_a_crash_left_beside_the_file_is_taken_over(slot):
-    slot.with_name(".slot.json.new").write_bytes(b"torn")
+    slot.with_name(f".slot.json.{os.getpid()}.new").write_bytes(b"torn")
     assert create_if_missing(slot, b"{}")
     assert slot.read_bytes() == b"{}"
+
+
+def test_daemon_and_client_may_make_the_same_file_at_the_same_moment(tmp_path):
+    making = (
+        "import sys, pathlib; from pinthesky.machine.slot_file import create_if_missing\n"
+        "folder, word = pathlib.Path(sys.argv[1]), sys.argv[2].encode() * 50\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "print(sum(create_if_missing(folder / f'{number}.json', word) for number in range(100)))"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", making, str(tmp_path), word],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        )
+        for word in ("daemon", "client")
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    made = [int(process.communicate(timeout=30.0)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum(made) == 100, "each was made by one of the two"
+    assert {path.read_bytes() for path in tmp_path.iterdir()} <= {b"daemon" * 50, b"client" * 50}
+    assert len(list(tmp_path.iterdir())) == 100

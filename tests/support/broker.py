@@ -11,13 +11,14 @@ import contextlib
 import functools
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Self
+from typing import Any, NamedTuple, Optional, Protocol, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -120,6 +121,11 @@ class Broker:
         """SIGTERM. Safe to call twice."""
         self._end("terminate")
 
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stand, and it says nothing any more, until `kill`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         """SIGKILL: what was not written is gone."""
         self._end("kill")
@@ -161,10 +167,22 @@ class Message(NamedTuple):
         return json.loads(self.payload)
 
 
+class BrokerSide(Protocol):
+    """What a client has to know of a broker."""
+
+    host: str
+    port: int
+    ca: Path
+
+    def issue(self, thing: str, /) -> KeyPair:
+        """The files of the certificate with which `thing` comes in."""
+        ...
+
+
 class MqttClient:
     """A client for tests (paho, MQTT 5): publishes anything, keeps everything that it receives."""
 
-    def __init__(self, broker: Broker, name: str = CLOUD) -> None:
+    def __init__(self, broker: BrokerSide, name: str = CLOUD) -> None:
         self.messages: list[Message] = []
         self.on_message: Callable[[Message], None] = lambda message: None
         """Called with every message, in the client's thread, after it was kept."""
@@ -173,9 +191,7 @@ class MqttClient:
         self._granted: dict[int, list[ReasonCode]] = {}
         self._filters: list[str] = []
         self._broker = broker
-        pair = broker.issue(name)
-        self._paho = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
-        self._paho.tls_set(ca_certs=str(broker.ca), certfile=str(pair.cert), keyfile=str(pair.key))
+        self._paho = self._made(name)
         self._paho.reconnect_delay_set(1, 1)
         self._paho.on_connect = self._on_connect
         self._paho.on_subscribe = self._on_subscribe
@@ -183,7 +199,7 @@ class MqttClient:
 
     def connect(self) -> None:
         """Connect, and wait until that is done."""
-        self._paho.connect(self._broker.host, self._broker.port, keepalive=30)
+        self._dial()
         self._paho.loop_start()
         assert self._connected.wait(10.0), "the test's client cannot connect"
 
@@ -228,6 +244,15 @@ class MqttClient:
         seen = sorted({message.topic for message in self.messages})
         assert arrived, f"{len(found)} of {count} messages on {topic}; seen: {seen}"
         return found
+
+    def _made(self, name: str) -> paho.Client:
+        made = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=MQTTProtocolVersion.MQTTv5)
+        pair = self._broker.issue(name)
+        made.tls_set(ca_certs=str(self._broker.ca), certfile=str(pair.cert), keyfile=str(pair.key))
+        return made
+
+    def _dial(self) -> None:
+        self._paho.connect(self._broker.host, self._broker.port, keepalive=30)
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any) -> None:
         if not code.is_failure:

@@ -15,15 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pinthesky.errors import Unavailable
+from pinthesky.link.connection import matches
 
 TERMINAL = {"SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED"}
 FROM_A_DEVICE = {"IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"}
-
-
-def matches(topic_filter: str, topic: str) -> bool:
-    """Whether `topic` is one of those that `topic_filter` (with `+`) means."""
-    wanted, given = topic_filter.split("/"), topic.split("/")
-    return len(wanted) == len(given) and all(part in ("+", other) for part, other in zip(wanted, given, strict=True))
 
 
 class FakeMqtt:

@@ -53,7 +53,7 @@ min_free = "0"
 
     def client(self, camera: Camera) -> MqttClient:
         """An MQTT client of a camera; `connect` it."""
-        return MqttClient(CameraSide(camera, self.mqtt_port), camera.thing)  # type: ignore[arg-type] - it looks at four names alone
+        return MqttClient(CameraSide(camera, self.mqtt_port), camera.thing)
 
 
 @dataclass(frozen=True)

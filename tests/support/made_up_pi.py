@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import Upgrade
@@ -43,7 +44,9 @@ case $verb in
   stop) for unit in "$@"; do rm -f "$home/up-$unit"; done ;;
   show)
     for unit in "$@"; do :; done
-    echo LoadState=loaded; echo NRestarts=0; echo StatusText=
+    [ -e "$home/failed-$unit" ] && { echo ActiveState=failed; exit 0; }
+    echo LoadState=loaded; echo NRestarts=0
+    echo "StatusText=$([ -e "$home/status-$unit" ] && cat "$home/status-$unit")"
     if [ -e "$home/up-$unit" ]; then
       echo ActiveState=active; echo SubState=running; echo Result=success; echo "InvocationID=$(cat "$home/up-$unit")"
     elif [ -e "$home/down-$unit" ]; then
@@ -144,9 +147,9 @@ class MadeUpPi:
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         return Upgrade(source=wheel.name, sha256=digest, identity=identity, allow_downgrade=allow_downgrade)
 
-    def with_settings(self, **settings: object) -> Installation:
+    def with_settings(self, **settings: Any) -> Installation:
         """Return the installation with other settings."""
-        return dataclasses.replace(self.installation, **settings)  # type: ignore[arg-type] - as the caller says
+        return dataclasses.replace(self.installation, **settings)
 
     def links(self) -> tuple[str | None, str | None]:
         """Return what `current` and `steady` lead to."""

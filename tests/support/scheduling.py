@@ -22,6 +22,7 @@ STARTS_FIRST = (
     "tests/picamera2/test_in_rootfs.py",
     "tests/faults/test_disk_full.py",
     "tests/faults/test_network.py",
+    "tests/admin/test_on_systemd.py",
     "tests/daemon/",
     "tests/faults/",
     "tests/contracts/",
@@ -85,13 +86,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let one measure coverage in a worker: pytest-cov, which begins after this and can pause for `no_cover`.
+    """Let nothing measure coverage in a worker yet.
 
-    The main process asks every child to measure itself (`patch` in pyproject.toml), and a worker is a child too.
+    What pytest-cov starts with the session is then the only one that does, so `no_cover` can pause it: of two, the
+    other would go on. One is begun by the main process, which asks every child to measure itself (`patch` in
+    pyproject.toml), and upon it a second by pytest-cov before it knows that it is in a worker.
     """
     coverage = sys.modules.get("coverage")
     if coverage is None or not hasattr(config, "workerinput"):
         return
-    started = getattr(coverage.process_startup, "coverage", None)
-    if started is not None:
-        started.stop()
+    controller = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    for started in (getattr(controller, "cov", None), getattr(coverage.process_startup, "coverage", None)):
+        if started is not None:
+            started.stop()

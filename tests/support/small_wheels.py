@@ -1,22 +1,25 @@
-"""Wheels called pinthesky that hold the real root helper, and in place of daemon and device client small programs.
+"""Wheels of this checkout under other version numbers, with the real daemon or with a small one in its place.
 
-The daemon of such a wheel says that it is ready and lives, or dies in the way that it was made to. The device client
-runs the handler that it finds in `step.json` of the state folder as the real ones do, again and again until it has
-ended, and leaves `result.json`.
+A small daemon says that it is ready and lives, or dies in the way that it was made to. Root helper, device client,
+units and handlers are always the real ones.
 """
 
 from __future__ import annotations
 
 import hashlib
-import textwrap
+import os
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.house.source import ROOT
+from tests.support.house.source import ROOT, project_names
 
-PACKAGES = ("admin", "machine")
-
+BUILD_S = 120
+WHOLE = ""
+"""In place of a behaviour: the whole package with the real daemon."""
 LIVES = """
     notifier.ready()
     while True:
@@ -58,37 +61,8 @@ def main():
         return 0
     notifier = Notifier(os.environ)
 """
-
-CLIENT = """
-import json, os, pathlib, subprocess, time
-from pinthesky.machine.systemd import Notifier
-from pinthesky.version import __version__
-
-STATE = pathlib.Path("/var/lib/pinthesky")
-
-def main():
-    notifier = Notifier(os.environ)
-    notifier.ready()
-    while True:
-        step = STATE / "step.json"
-        if step.exists():
-            wanted = json.loads(step.read_text())
-            command = ["/opt/pinthesky/jobs/" + wanted["handler"], "", *wanted["args"]]
-            ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                                   env={"PATH": "/usr/bin:/bin", "PINTHESKY_JOB_ID": wanted["job"]})
-            result = {"code": ended.returncode, "stdout": ended.stdout, "stderr": ended.stderr, "by": __version__}
-            (STATE / "result.new").write_text(json.dumps(result))
-            os.replace(STATE / "result.new", STATE / "result.json")
-            step.unlink()
-        notifier.feed_watchdog()
-        time.sleep(0.05)
-"""
-
-ENTRY_POINTS = """[console_scripts]
-pinthesky = pinthesky.device.daemon:main
-pinthesky-admin = pinthesky.admin.command:main
-pits-device-client = pinthesky.link.client:main
-"""
+_LEFT_OUT = re.compile(r"pinthesky/(?:aws|device|hub|planes)/")
+"""What a small wheel has no use for."""
 
 
 class SmallWheel(NamedTuple):
@@ -98,26 +72,37 @@ class SmallWheel(NamedTuple):
     sha256: str
 
 
-def make_wheel(
-    folder: Path, version: str, behaviour: str = LIVES, *, name: str = "pinthesky", says: str | None = None
-) -> SmallWheel:
-    """Make a wheel whose daemon does `behaviour`. `name` is whose wheel it is, `says` a version other than its own."""
-    files = {"pinthesky/__init__.py": "", "pinthesky/version.py": f'__version__ = "{says or version}"\n'}
-    files["pinthesky/errors.py"] = (ROOT / "pinthesky" / "errors.py").read_text(encoding="utf-8")
-    for package in PACKAGES:
-        for path in sorted((ROOT / "pinthesky" / package).glob("*.py")):
-            files[f"pinthesky/{package}/{path.name}"] = path.read_text(encoding="utf-8")
-    files |= {"pinthesky/device/__init__.py": "", "pinthesky/device/daemon.py": DAEMON + behaviour}
-    files |= {"pinthesky/link/__init__.py": "", "pinthesky/link/client.py": CLIENT}
-    info = f"{name}-{version}.dist-info"
-    needs = "Metadata-Version: 2.1\nName: {}\nVersion: {}\nRequires-Dist: msgspec\nProvides-Extra: client\n"
-    files[f"{info}/METADATA"] = needs.format(name, version)
-    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files[f"{info}/entry_points.txt"] = textwrap.dedent(ENTRY_POINTS)
-    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    target = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(target, "w") as archive:
-        for path, text in files.items():
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of the checkout, of what git would take."""
+    source = folder / "source"
+    for name in project_names():
+        if name.startswith(("pinthesky/", "service/")) or "/" not in name:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+            (source / name).chmod((ROOT / name).stat().st_mode)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV", "PIP_"))}
+    subprocess.run([*pip, "--wheel-dir", str(folder), str(source)], check=True, env=environment, timeout=BUILD_S)
+    return next(folder.glob("pinthesky-*.whl"))
+
+
+def make_wheel(built: Path, version: str, behaviour: str = LIVES, *, needs_python: str = ">=3.9") -> SmallWheel:
+    """Make a wheel beside the one that was built, whose daemon does `behaviour`."""
+    own = built.name.split("-")[1]
+    target = built.with_name(f"pinthesky-{version}-py3-none-any.whl")
+    with zipfile.ZipFile(built) as archive, zipfile.ZipFile(target, "w") as made:
+        for entry in archive.infolist():
+            name, data = entry.filename, archive.read(entry)
+            if name.endswith(("/METADATA", "pinthesky/version.py", "/RECORD")):
+                data = data.replace(own.encode(), version.encode())
+                data = data.replace(b"Requires-Python: >=3.9", f"Requires-Python: {needs_python}".encode())
+            if behaviour != WHOLE and _LEFT_OUT.match(name):
+                continue
             # With the same date every time: the same contents are the same wheel.
-            archive.writestr(zipfile.ZipInfo(path, (2026, 1, 1, 0, 0, 0)), text, zipfile.ZIP_DEFLATED)
+            copy = zipfile.ZipInfo(name.replace(own, version), (2026, 1, 1, 0, 0, 0))
+            copy.external_attr = entry.external_attr
+            made.writestr(copy, data, zipfile.ZIP_DEFLATED)
+        if behaviour != WHOLE:
+            made.writestr(zipfile.ZipInfo("pinthesky/device/__init__.py", (2026, 1, 1, 0, 0, 0)), "")
+            made.writestr(zipfile.ZipInfo("pinthesky/device/daemon.py", (2026, 1, 1, 0, 0, 0)), DAEMON + behaviour)
     return SmallWheel(target, hashlib.sha256(target.read_bytes()).hexdigest())

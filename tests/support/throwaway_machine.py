@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,14 +20,15 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")
 SYSTEMD = Path("/lib/systemd/systemd")
 PYTHON_INSIDE = "/usr/local/lib/throwaway-python"
+PACKAGES_INSIDE = "/usr/local/lib/throwaway-packages"
 BOOT_S = 30.0
 BOOT_ID = "/run/boot_id"
 BOOT_ID_SHOWN = "/proc/sys/kernel/random/boot_id"
 
-# Arguments: the folder of the overlay, the prefix of this Python.
+# Arguments: the folder of the overlay, the prefix of this Python, the folder of its packages.
 BOOT = """
 set -eu
-base=$1 python=$2 root=$1/root
+base=$1 python=$2 packages=$3 root=$1/root
 mount --make-rprivate /
 mkdir -p "$base/upper" "$base/work" "$root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$root"
@@ -51,17 +53,30 @@ ln -s /proc/self/fd "$root/dev/fd"
 cat /proc/sys/kernel/random/uuid > "$root/run/boot_id"
 mount --bind "$root/run/boot_id" "$root/proc/sys/kernel/random/boot_id"
 if [ "$python" != /usr ]; then
-  mkdir -p "$root/usr/local/lib/throwaway-python"
-  mount --bind "$python" "$root/usr/local/lib/throwaway-python"
+  mkdir -p "$base/python-upper" "$base/python-work" "$root/usr/local/lib/throwaway-python"
+  lower=$python,upperdir=$base/python-upper,workdir=$base/python-work
+  mount -t overlay overlay -o "lowerdir=$lower" "$root/usr/local/lib/throwaway-python"
   # Where it was built is in its programs, and may be a home that users of this machine cannot look into.
   echo /usr/local/lib/throwaway-python/lib > "$root/etc/ld.so.conf.d/000-throwaway.conf"
   chroot "$root" ldconfig
 fi
+mkdir -p "$root/usr/local/lib/throwaway-packages"
+mount --bind "$packages" "$root/usr/local/lib/throwaway-packages"
+mount -o remount,ro,bind "$root/usr/local/lib/throwaway-packages"
 cd "$root"
 pivot_root . run/old
 umount -l /run/old
 exec env -i container=throwaway PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
   /lib/systemd/systemd --system --log-target=journal-or-kmsg --show-status=0
+"""
+
+# Before the packages that Python has by itself, and after those of an environment.
+SHOW_PACKAGES = """
+import pathlib, site, sys
+folder = pathlib.Path(site.getsitepackages()[0])
+folder.mkdir(parents=True, exist_ok=True)
+line = f"import sys; sys.path.insert(sys.path.index({str(folder)!r}), {sys.argv[1]!r})"
+folder.joinpath("throwaway.pth").write_text(line)
 """
 
 # What would reach through to the kernel that is shared, or waits for hardware.
@@ -86,9 +101,12 @@ def missing() -> str | None:
     """Return what such a machine needs and this one has not, or None."""
     if os.geteuid() != 0:
         return "a machine of its own needs root"
-    for program in ("unshare", "nsenter", "setpriv", "systemctl", "useradd"):
+    for program in ("unshare", "nsenter", "setpriv", "systemctl", "useradd", "mosquitto"):
         if shutil.which(program) is None:
             return f"a machine of its own needs {program}"
+    python = Path(sys.base_prefix, "bin", "python3")
+    if subprocess.run([python, "-c", "import pip, venv"], capture_output=True, check=False).returncode:
+        return f"a machine of its own needs the pip of {python}: python3-pip on Debian"
     if not SYSTEMD.exists():
         return "a machine of its own needs systemd"
     probe = (
@@ -100,7 +118,10 @@ def missing() -> str | None:
 
 
 class ThrowawayMachine:
-    """Boots, runs commands inside, loses power, and boots again with what its disk holds."""
+    """Boots, runs commands inside, loses power, and boots again with what its disk holds.
+
+    `python` in there is this one, with the libraries that this one has as packages of the system.
+    """
 
     def __init__(self) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="throwaway-", dir=SHARED_MEMORY))
@@ -108,6 +129,10 @@ class ThrowawayMachine:
         self._first = 0
         self.python = f"{PYTHON_INSIDE}/bin/python3" if sys.base_prefix != "/usr" else "/usr/bin/python3"
         self._prepare_disk()
+
+    def show_packages(self) -> None:
+        """Let every Python in there find the libraries of this one, once it has been started."""
+        self.must(self.python, "-c", SHOW_PACKAGES, PACKAGES_INSIDE)
 
     def _prepare_disk(self) -> None:
         """Hide the units that this machine has enabled, and those that have no business in there."""
@@ -134,6 +159,7 @@ class ThrowawayMachine:
             "boot",
             str(self._base),
             sys.base_prefix,
+            sysconfig.get_path("purelib"),
         ]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdin=quiet, stderr=quiet, start_new_session=True)
@@ -172,23 +198,26 @@ class ThrowawayMachine:
         """Return where a file of the running machine is to be found from here."""
         return Path(f"/proc/{self._first}/root{inside}")
 
-    def run(self, *command: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a command inside, as root."""
+    def run(self, *command: str, given: str = "", timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as root, with `given` as its input."""
         enter = ["nsenter", "--target", str(self._first), "--mount", "--pid", "--ipc", "--uts", "--net", "--cgroup"]
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
         return subprocess.run(
             [*enter, "--", *command],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             check=False,
             timeout=timeout_s,
         )
 
-    def must(self, *command: str) -> str:
+    def must(self, *command: str, given: str = "") -> str:
         """Run a command inside that has to succeed, and return what it printed."""
-        finished = self.run(*command)
+        try:
+            finished = self.run(*command, given=given)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{error}\n{self.log()}") from error
         assert finished.returncode == 0, f"{command}: {finished.stdout}{finished.stderr}\n{self.log()}"
         return finished.stdout
 

@@ -24,5 +24,9 @@ OF_PERSON_MAX = 32
 """Most connections of one person."""
 SESSIONS_MAX = 32
 """Most live views that one connection has started and not stopped."""
+MISSED_MAX = 100
+"""Most events in the answer to a login, and"""
+MISSED_BYTES_MAX = 96 * 1024
+"""most bytes of them: the answer has to be a message."""
 REQUEST_ID_MAX = 128
 """Most characters of a caller's name for a request."""

@@ -28,7 +28,9 @@ class Camera(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="came
     """Whether people were told that nothing is heard of it."""
     fault: str = ""
     """Why it gives no pictures; empty when it does."""
+    fault_changed_at: int | None = None
     recording: bool = False
+    recording_changed_at: int | None = None
     last_motion_at: int | None = None
     still_key: str = ""
     """Key of the latest still or thumbnail."""

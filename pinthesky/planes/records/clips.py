@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pinthesky.errors import Conflict, Unavailable
+from pinthesky.errors import Conflict, NotFound, Unavailable
 from pinthesky.model.identifiers import EventId, Identifier, MediaKey, ThingName
 from pinthesky.planes.records import rows
 from pinthesky.planes.table import (
@@ -194,16 +194,18 @@ class Clips:
         self._table.write(Delete(_mark_key(clip.thing_name, clip.video)))
 
     def of_camera(
-        self, thing: ThingName, within: ClipRange = ALWAYS, *, ascending: bool, limit: int, after: Position | None = None
+        self,
+        thing: ThingName,
+        within: ClipRange = ALWAYS,
+        *,
+        ascending: bool,
+        limit: int,
+        after: Position | None = None,
     ) -> Page:
         """A camera's clips by the time in their names; `within` is approximate."""
-        return self._table.query(
-            f"clip#{thing}", within.by_video(), ascending=ascending, limit=limit, after=after
-        )
+        return self._table.query(f"clip#{thing}", within.by_video(), ascending=ascending, limit=limit, after=after)
 
-    def of_all(
-        self, within: ClipRange = ALWAYS, *, ascending: bool, limit: int, after: Position | None = None
-    ) -> Page:
+    def of_all(self, within: ClipRange = ALWAYS, *, ascending: bool, limit: int, after: Position | None = None) -> Page:
         """All clips by their start."""
         return self._table.query_index(INDEX, within.by_time(), ascending=ascending, limit=limit, after=after)
 
@@ -223,6 +225,16 @@ class Clips:
         found = self._table.get_many(keys) if keys else {}
         return [rows.decode(found[key], Clip) if key in found else None for key in keys]
 
+    def clear_tag(self, name: str) -> None:
+        """Take every clip from under a tag that is no more."""
+        while records := self._table.query(f"clip-of#{name}").records:
+            for record in records:
+                try:
+                    self.change(*_member(record), lambda clip: with_tags(clip, {*clip.tags} - {name}))
+                except NotFound:
+                    pass  # the clip went meanwhile
+                self._table.write(Delete(record.key))
+
     def records_of(self, thing: ThingName) -> Iterator[Record]:
         """Every row of a camera's clips, in the order of their names."""
         return every_record(self._table.query, f"clip#{thing}")
@@ -236,9 +248,7 @@ class Clips:
         """A thing has nothing any more."""
         self._table.write(Delete(Key(CAMERAS, thing)))
 
-    def _remove(
-        self, thing: ThingName, video: VideoId, along: Callable[[Clip], Sequence[Change]]
-    ) -> Clip | None:
+    def _remove(self, thing: ThingName, video: VideoId, along: Callable[[Clip], Sequence[Change]]) -> Clip | None:
         for _ in range(rows.TRIES_MAX):
             record = self._table.get(key_of(thing, video))
             if record is None:

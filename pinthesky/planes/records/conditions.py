@@ -40,7 +40,10 @@ class Conditions:
         self._keep_days = keep_days
 
     def note(self, thing: ThingName, cause: Cause, at_ms: int, condition: Condition) -> None:
-        """Take that a cause holds from then on, or no longer does. The same again changes nothing."""
+        """Take that a cause holds from then on, or no longer does. What was so already is not written again."""
+        before = self._before(thing, cause, at_ms)
+        if condition == (Condition(holds=False) if before is None else rows.decode(before, Condition)):
+            return
         expires_at_s = None if self._keep_days is None else at_ms // 1000 + (self._keep_days + _MARGIN_DAYS) * DAY_S
         key = Key(f"condition#{thing}", f"{cause}#{at_ms:013d}")
         self._table.write(Put(Record(key, rows.encode(condition), expires_at_s=expires_at_s)))
@@ -67,15 +70,19 @@ class Conditions:
         return found
 
     def _changes(self, thing: ThingName, cause: Cause, start_ms: int, end_ms: int) -> list[tuple[int, Condition]]:
-        partition = f"condition#{thing}"
-        before = Range(f"{cause}#", f"{cause}#{start_ms:013d}")
-        records = list(self._table.query(partition, before, ascending=False, limit=1).records)
+        before = self._before(thing, cause, start_ms)
+        records = [] if before is None else [before]
         within = Range(f"{cause}#{start_ms + 1:013d}", f"{cause}#{end_ms:013d}")
         after: Position | None = None
         while True:
-            page = self._table.query(partition, within, limit=LIMIT_MAX, after=after)
+            page = self._table.query(f"condition#{thing}", within, limit=LIMIT_MAX, after=after)
             records += page.records
             if page.next is None:
                 break
             after = page.next
         return [(int(record.key.sort.partition("#")[2]), rows.decode(record, Condition)) for record in records]
+
+    def _before(self, thing: ThingName, cause: Cause, at_ms: int) -> Record | None:
+        """The last change at or before a time."""
+        until = Range(f"{cause}#", f"{cause}#{at_ms:013d}")
+        return next(iter(self._table.query(f"condition#{thing}", until, ascending=False, limit=1).records), None)

@@ -17,7 +17,7 @@ OF_CAMERA_MAX = 50
 """Most groups that one camera is in."""
 
 
-class Group(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Group(Struct, frozen=True, kw_only=True, rename="camel"):
     """A group. One of type `location` has a time zone: that of the cameras in it."""
 
     name: GroupName

@@ -12,11 +12,13 @@ from pinthesky.errors import Conflict, Unavailable
 from pinthesky.model.health import HealthReport
 from pinthesky.model.identifiers import ThingName
 from pinthesky.planes.records import rows
-from pinthesky.planes.table import Change, Condition, Delete, Key, Position, Put, Range, Record, Table
+from pinthesky.planes.table import LIMIT_MAX, Change, Condition, Delete, Key, Position, Put, Range, Record, Table
 
 LATEST = "health"
 AHEAD_MAX_MS = 60_000
 """A report from further in the future was stamped by a wrong clock."""
+FORGET_MAX = 5000
+"""Most reports that are forgotten at once."""
 _DAY_S = 86_400
 _FIELDS = {field.name: field.type for field in msgspec.structs.fields(HealthReport)}
 
@@ -43,14 +45,16 @@ class HealthReports:
         """Keep what a camera has sent, an event `health_end`. What is no valid field of a report is left out."""
         sent_s = document.get("timestamp")
         at_ms = now_ms
-        if type(sent_s) in (int, float) and 0 <= sent_s * 1000 <= now_ms + AHEAD_MAX_MS:
+        if (
+            isinstance(sent_s, int | float)
+            and not isinstance(sent_s, bool)
+            and 0 <= sent_s * 1000 <= now_ms + AHEAD_MAX_MS
+        ):
             at_ms = round(sent_s * 1000)
         expires_at_s = None if self._kept_days is None else at_ms // 1000 + self._kept_days * _DAY_S
         return self.add(thing, at_ms, valid_fields(document), expires_at_s=expires_at_s)
 
-    def add(
-        self, thing: ThingName, at_ms: int, report: Mapping[str, Any], *, expires_at_s: int | None
-    ) -> StoredReport:
+    def add(self, thing: ThingName, at_ms: int, report: Mapping[str, Any], *, expires_at_s: int | None) -> StoredReport:
         """Keep a report of epoch millisecond `at_ms`; saying it twice changes nothing, a late one is not the latest."""
         stored = StoredReport(thing_name=thing, timestamp=at_ms, report=dict(report))
         history = Put(Record(_key(thing, at_ms), rows.encode(stored), expires_at_s=expires_at_s))
@@ -88,11 +92,18 @@ class HealthReports:
         page = self._table.query(_history(thing), within, ascending=ascending, limit=limit, after=after)
         return rows.decode_page(page, StoredReport)
 
-    def forget_camera(self, thing: ThingName) -> None:
-        """Forget all reports of a camera."""
-        while (page := self._table.query(_history(thing))).records:
-            self._table.write(*(Delete(record.key) for record in page.records))
-        self._table.write(Delete(Key(LATEST, str(thing))))
+    def forget_camera(self, thing: ThingName, until_ms: int) -> bool:
+        """Forget a camera's reports until a time, FORGET_MAX at most; whether none is left."""
+        latest = self._table.get(Key(LATEST, str(thing)))
+        if latest is not None and rows.decode(latest, StoredReport).timestamp <= until_ms:
+            self._table.write(Delete(latest.key))
+        for _ in range(FORGET_MAX // LIMIT_MAX):
+            page = self._table.query(_history(thing), Range("", _sort(until_ms)))
+            if page.records:
+                self._table.write(*(Delete(record.key) for record in page.records))
+            if page.next is None:
+                return True
+        return False
 
     def _as_latest(self, stored: StoredReport) -> Sequence[Change]:
         key = Key(LATEST, str(stored.thing_name))

@@ -11,7 +11,7 @@ from pinthesky.errors import Conflict, Unavailable
 from pinthesky.model.identifiers import EventId, ThingName
 from pinthesky.planes.records import rows
 from pinthesky.planes.records.clips import ALWAYS, DAY_S, ClipRange
-from pinthesky.planes.table import Change, Condition, Key, Page, Put, Record, Table
+from pinthesky.planes.table import Change, Condition, Key, Page, Position, Put, Record, Table
 
 
 class MotionEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -64,17 +64,17 @@ class MotionEvents:
 
         return self._merge(heard, earlier, ())
 
-    def of_camera(self, thing: ThingName, within: ClipRange = ALWAYS, *, limit: int) -> Page:
+    def of_camera(
+        self, thing: ThingName, within: ClipRange = ALWAYS, *, limit: int, after: Position | None = None
+    ) -> Page:
         """A camera's events by their time, the earliest first."""
-        return self._table.query_index(f"event#{thing}", within.by_time(), limit=limit)
+        return self._table.query_index(f"event#{thing}", within.by_time(), limit=limit, after=after)
 
     def decoded(self, records: Sequence[Record]) -> list[MotionEvent]:
         """The events of a page."""
         return [rows.decode(record, MotionEvent) for record in records]
 
-    def _merge(
-        self, heard: MotionEvent, to: Callable[[MotionEvent], MotionEvent], along: Sequence[Change]
-    ) -> bool:
+    def _merge(self, heard: MotionEvent, to: Callable[[MotionEvent], MotionEvent], along: Sequence[Change]) -> bool:
         for _ in range(rows.TRIES_MAX):
             record = self._table.get(_key(heard.thing_name, heard.event_id))
             after = heard
@@ -92,7 +92,9 @@ class MotionEvents:
         raise Unavailable(f"event {heard.event_id} is changed by too many at once")
 
     def _record(self, event: MotionEvent) -> Record:
-        expires_at_s = None if self._keep_days is None else max(event.at, event.heard_at) // 1000 + self._keep_days * DAY_S
+        expires_at_s = (
+            None if self._keep_days is None else max(event.at, event.heard_at) // 1000 + self._keep_days * DAY_S
+        )
         index = Key(f"event#{event.thing_name}", f"{event.at:013d}#{event.event_id}")
         return Record(_key(event.thing_name, event.event_id), rows.encode(event), index, expires_at_s)
 

@@ -114,16 +114,14 @@ class Registrations:
             raise NotFound(missing)
         return rows.get(self._table, Key(OF_DEVICE, _hash(device_code)), _Pointer, missing=missing).user_code
 
-    def pending(self, *, most: int) -> int:
+    def count(self, *, most: int) -> int:
         """How many are there now; counted up to `most`, at most 100."""
         return len(self._table.query(PARTITION, limit=most).records)
 
     def change(self, user_code: UserCode, to: Callable[[Registration], Registration]) -> Registration:
         """Replace a registration by `to(registration)`. Raises NotFound."""
         missing = _missing(user_code)
-        return rows.change(
-            self._table, _key(user_code), Registration, to_record=_record, to=to, missing=missing
-        )
+        return rows.change(self._table, _key(user_code), Registration, to_record=_record, to=to, missing=missing)
 
 
 def _hash(device_code: str) -> str:
@@ -139,8 +137,4 @@ def _key(user_code: UserCode) -> Key:
 
 
 def _record(registration: Registration) -> Record:
-    return Record(
-        _key(registration.user_code), rows.encode(registration), expires_at_s=registration.expires_at // 1000
-    )
-
-
+    return Record(_key(registration.user_code), rows.encode(registration), expires_at_s=registration.expires_at // 1000)

@@ -391,6 +391,24 @@ class TestFaults:
             stage.stalled.clear()
             assert camera.still(2.0)[:2] == b"\xff\xd8"
 
+    def test_what_is_asked_of_it_in_the_library_s_own_thread_blocks_no_picture(self):
+        # The library itself would wait there for ever, for a job that only this thread can do.
+        class Asking(Catcher):
+            def __call__(self, frame) -> None:
+                super().__call__(frame)
+                if len(self.frames) == 3:
+                    asked.append(camera.request_keyframe())
+                    with pytest.raises(Unavailable):
+                        camera.still(0.1)
+                    asked.append("answered")
+
+        asked: list = []
+        camera = Picamera2Camera()
+        with running(camera, settings(), caught=Asking()) as (_, caught):
+            assert caught.wait_for(lambda: len(caught.packets) >= 10)
+        assert asked == [True, "answered"]
+        assert caught.losses == []
+
     def test_a_silent_camera_is_closed_at_once_and_opens_again(self, stage):
         camera, caught = Picamera2Camera(), Catcher()
         camera.open(settings(), [])

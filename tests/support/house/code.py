@@ -46,6 +46,8 @@ BROAD_EXCEPTS: dict[tuple[str, str], str] = {
         "write",
     ): "called by the library's thread, which would end the recording in silence",
     ("pinthesky/link/connection.py", "_guarded"): "a callback of the library's thread, which would print and forget it",
+    ("pinthesky/hub/ingest_worker.py", "step"): "the loop of the worker: one message that fails is one message",
+    ("pinthesky/hub/ingest_worker.py", "_do_chores"): "a chore that fails is tried again when it is due",
     ("pinthesky/hub/media_announcer.py", "_run"): "the announcer's loop: what a listener refuses is told again later",
     ("pinthesky/hub/mqtt.py", "_on_message"): "the connection's thread: one message that fails is one message",
     ("pinthesky/hub/things.py", "_serve"): "the loop of the worker: one message that fails is one message",

@@ -1,0 +1,24 @@
+"""Where that lies which comes with the package and an installer puts into its place: units, and handlers of jobs."""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+from typing import Literal
+
+from pinthesky.errors import NotFound
+
+Kind = Literal["handlers", "systemd"]
+
+
+def folder_of(kind: Kind) -> Path:
+    """Return the folder: of the checkout that this module is in, or of the environment that it was installed into.
+
+    Raises NotFound where a packager has left them out.
+    """
+    in_checkout = Path(__file__).resolve().parents[2] / "service" / kind
+    installed = Path(sysconfig.get_path("data")) / "share" / "pinthesky" / kind
+    for folder in (in_checkout, installed):
+        if folder.is_dir():
+            return folder
+    raise NotFound(f"{kind} did not come with this installation: there is no {installed}")

@@ -1,0 +1,108 @@
+"""The control plane over HTTP: reads a request, finds out who asks, and hands it to the planes in a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from pinthesky.errors import NotAuthorized
+from pinthesky.hub.rate_limits import RateLimit
+from pinthesky.model.people import Person
+from pinthesky.planes.routing import BODY_MAX, HttpAnswer, HttpRequest
+
+PREFIX = "/api"
+METHODS = ["GET", "POST", "PUT", "DELETE"]
+BODY_TIMEOUT_S = 30.0
+THREADS = 16
+REQUESTS_PER_MINUTE = 1200
+STRANGERS_PER_MINUTE = 120
+"""Requests of one address that nobody has signed."""
+_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+PersonOf = Callable[[str], Person]
+"""Who shows an access token. Raises NotAuthorized."""
+
+
+class Serve(Protocol):
+    """The planes' way in."""
+
+    def __call__(self, request: HttpRequest, person: Person | None, *, request_id: str, source_ip: str) -> HttpAnswer:
+        """Answer. Never raises."""
+        ...
+
+
+class ControlPlaneSite:
+    """Everything below PREFIX. `Authorization: Bearer <access token>` says who asks."""
+
+    def __init__(self, serve: Serve, person_of: PersonOf) -> None:
+        self._serve = serve
+        self._person_of = person_of
+        self._by_person = RateLimit(REQUESTS_PER_MINUTE, 60.0)
+        self._by_address = RateLimit(STRANGERS_PER_MINUTE, 60.0)
+        self._limiter: CapacityLimiter | None = None
+
+    def routes(self) -> list[BaseRoute]:
+        """All routes of the control plane."""
+        return [Route(f"{PREFIX}/{{path:path}}", self._answer, methods=METHODS)]
+
+    async def _answer(self, request: Request) -> Response:
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(THREADS)
+        request_id = secrets.token_hex(8)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _body(request)
+        except (TimeoutError, ClientDisconnect):
+            return _problem(400, "the body did not arrive in time", request_id)
+        return await to_thread.run_sync(self._answered, request, body, request_id, limiter=self._limiter)
+
+    def _answered(self, request: Request, body: bytes, request_id: str) -> Response:
+        source_ip = "" if request.client is None else request.client.host
+        try:
+            person = self._signed_in(request)
+        except NotAuthorized as error:
+            answer = _problem(401, str(error), request_id)
+            answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+            return answer
+        allowed = self._by_address.allows(source_ip) if person is None else self._by_person.allows(str(person.id))
+        if not allowed:
+            answer = _problem(429, "too many requests; wait a moment", request_id)
+            answer.headers["Retry-After"] = "5"
+            return answer
+        asked = HttpRequest(
+            method="GET" if request.method == "HEAD" else request.method,
+            path=request.scope["path"].removeprefix(PREFIX),
+            query=dict(request.query_params),
+            body=body,
+        )
+        answered = self._serve(asked, person, request_id=request_id, source_ip=source_ip)
+        return Response(answered.body, answered.status, headers={**_HEADERS, **answered.headers})
+
+    def _signed_in(self, request: Request) -> Person | None:
+        """Who asks; None for whoever shows nothing at all. Raises NotAuthorized."""
+        header = request.headers.get("authorization")
+        if header is None:
+            return None
+        scheme, _, token = header.partition(" ")
+        return self._person_of(token.strip() if scheme.lower() == "bearer" else "")
+
+
+async def _body(request: Request) -> bytes:
+    """The body, or one byte more than the planes take: they answer 413."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_MAX:
+            return body[: BODY_MAX + 1]
+    return body
+
+
+def _problem(status: int, message: str, request_id: str) -> Response:
+    return JSONResponse({"message": message, "requestId": request_id}, status, headers=_HEADERS)

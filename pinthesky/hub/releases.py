@@ -1,0 +1,82 @@
+"""Releases of the device software that the owner has put into the folder `releases/`, and how cameras fetch them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from pinthesky.errors import Unavailable
+from pinthesky.planes.ports import Release
+
+PATH = "/releases/"
+KNOWN_MAX = 100
+_WHEEL = re.compile(r"pinthesky-(?P<version>[0-9][A-Za-z0-9.!+]{0,60})-py3-none-any\.whl")
+_NUMBER = re.compile(r"[0-9]+|[a-z]+")
+
+
+class _Seen(NamedTuple):
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Releases:
+    """The wheels in `folder`. What is copied in there is known a moment later. Thread-safe."""
+
+    def __init__(self, folder: Path, origin: Callable[[], str]) -> None:
+        """`origin` is the address of the device port: `https://host:port`."""
+        self._folder = folder
+        self._origin = origin
+        self._lock = threading.Lock()
+        self._seen: dict[str, _Seen] = {}
+
+    def known(self) -> list[Release]:
+        """See `planes.ports.Releases`."""
+        try:
+            with self._lock:
+                names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+                found = sorted((name for name in names if _WHEEL.fullmatch(name)), key=_order, reverse=True)
+                return [self._release(name) for name in found[:KNOWN_MAX]]
+        except OSError as error:
+            raise Unavailable(f"{self._folder}: {error.strerror}") from error
+
+    def routes(self) -> list[BaseRoute]:
+        """GET below `/releases/`, for everybody: the software is no secret."""
+        return [Route(f"{PATH}{{name}}", self._serve)]
+
+    async def _serve(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        path = self._folder / name
+        if _WHEEL.fullmatch(name) is None or not path.is_file():
+            return PlainTextResponse("There is no such release.", 404)
+        return FileResponse(path, media_type="application/octet-stream")
+
+    def _release(self, name: str) -> Release:
+        path = self._folder / name
+        status = path.stat()
+        seen = self._seen.get(name)
+        if seen is None or (seen.size, seen.mtime_ns) != (status.st_size, status.st_mtime_ns):
+            with path.open("rb") as file:
+                seen = _Seen(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
+            self._seen[name] = seen
+        match = _WHEEL.fullmatch(name)
+        version = "" if match is None else match["version"]
+        day = datetime.fromtimestamp(status.st_mtime, UTC).date().isoformat()
+        return Release(version, f"{self._origin()}{PATH}{name}", seen.sha256, day)
+
+
+def _order(name: str) -> tuple[tuple[int, int, str], ...]:
+    """1.10 after 1.9, 1.0 after 1.0rc1 and 1.0.dev0."""
+    match = _WHEEL.fullmatch(name)
+    parts = _NUMBER.findall("" if match is None else match["version"].lower())
+    # A version that ends sooner is newer than one that goes on with letters, and older than one with numbers.
+    return (*((1, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts), (0, 0, ""))
