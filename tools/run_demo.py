@@ -310,7 +310,10 @@ def signals_to(stop: StopRequest) -> Iterator[None]:
 def fleet_of(environment: Mapping[str, str]) -> tuple[DemoCamera, ...]:
     """The cameras of a run: those of the demonstration, and the user's own."""
     own = environment.get("CAMERA", "").strip()
-    return (*DEMONSTRATION, DemoCamera("yours", own, clean(own))) if own else DEMONSTRATION
+    if not own:
+        return DEMONSTRATION
+    again = "#loop" if Path(own).is_file() else ""
+    return (*DEMONSTRATION, DemoCamera("yours", own + again, clean(own)))
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from pinthesky.device.light_model import BLOCK, BlockGrid, Polygon
 from pinthesky.device.motion import DEFAULT_SENSITIVITY, MotionScore, checked_sensitivity
 from pinthesky.errors import InvalidInput
+from pinthesky.model.settings import before_turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,8 @@ class VectorMotion:
             shrunk = MACROBLOCK // BLOCK
             grid = BlockGrid(-(-width // shrunk), -(-height // shrunk))
             self._watched = grid.watched(
-                [_as_encoded(polygon, rotation_left) for polygon in zones],
-                [_as_encoded(polygon, rotation_left) for polygon in masks],
+                [before_turn(polygon, rotation_left) for polygon in zones],
+                [before_turn(polygon, rotation_left) for polygon in masks],
             )
 
     def update(
@@ -88,10 +89,3 @@ class VectorMotion:
         if is_fast.shape not in ((rows, columns), (rows, columns + 1)):
             raise InvalidInput("vectors", f"must be {rows} rows of {columns} macroblocks, not {tuple(is_fast.shape)}")
         return np.logical_and(is_fast[:, :columns], watched)
-
-
-def _as_encoded(polygon: Polygon, rotation_left: int) -> Polygon:
-    """A polygon of the picture as shown, in the picture before it is turned clockwise by ``rotation_left``."""
-    for _ in range(rotation_left // 90 % 4):
-        polygon = [(y, 1000 - x) for x, y in polygon]
-    return polygon

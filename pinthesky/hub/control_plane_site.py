@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Protocol
@@ -16,6 +17,8 @@ from pinthesky.errors import NotAuthorized
 from pinthesky.hub.rate_limits import RateLimit
 from pinthesky.model.people import Person
 from pinthesky.planes.routing import BODY_MAX, HttpAnswer, HttpRequest
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "/api"
 METHODS = ["GET", "POST", "PUT", "DELETE"]
@@ -34,7 +37,7 @@ class Serve(Protocol):
     """The planes' way in."""
 
     def __call__(self, request: HttpRequest, person: Person | None, *, request_id: str, source_ip: str) -> HttpAnswer:
-        """Answer. Never raises."""
+        """Answer. Never raises an error of ours."""
         ...
 
 
@@ -82,7 +85,11 @@ class ControlPlaneSite:
             query=dict(request.query_params),
             body=body,
         )
-        answered = self._serve(asked, person, request_id=request_id, source_ip=source_ip)
+        try:
+            answered = self._serve(asked, person, request_id=request_id, source_ip=source_ip)
+        except Exception:
+            logger.exception("%s %s failed (%s)", request.method, request.scope["path"][:200], request_id)
+            return _problem(500, "something here does not work; try again soon", request_id)
         return Response(answered.body, answered.status, headers={**_HEADERS, **answered.headers})
 
     def _signed_in(self, request: Request) -> Person | None:

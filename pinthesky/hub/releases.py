@@ -78,5 +78,5 @@ def _order(name: str) -> tuple[tuple[int, int, str], ...]:
     """1.10 after 1.9, 1.0 after 1.0rc1 and 1.0.dev0."""
     match = _WHEEL.fullmatch(name)
     parts = _NUMBER.findall("" if match is None else match["version"].lower())
-    # A version that ends sooner is newer than one that goes on with letters, and older than one with numbers.
+    # A version that ends is newer than one that goes on with letters, and older than one that goes on with numbers.
     return (*((1, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts), (0, 0, ""))

@@ -109,6 +109,9 @@ class _HttpProtocol(H11Protocol):
     def shutdown(self) -> None:
         cycle: Any = self.cycle  # None before the first request, whatever its annotation says
         is_idle = cycle is None or cycle.response_complete
+        if is_idle and self.transport.is_closing():
+            self.transport.abort()  # asyncio's TLS does not bear to be closed twice
+            return
         super().shutdown()
         if is_idle and self.transport.get_write_buffer_size() == 0:
             # A client that keeps its connection for later reads nothing, so it never answers the farewell of TLS.

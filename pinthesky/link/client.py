@@ -17,7 +17,7 @@ from pathlib import Path
 
 from awscrt import io
 
-from pinthesky.errors import InvalidInput, PinTheSkyError
+from pinthesky.errors import InvalidInput, Unavailable
 from pinthesky.link import file_modes
 from pinthesky.link.configuration import Configuration, LoggingSettings, load
 from pinthesky.link.connection import Connection
@@ -41,7 +41,10 @@ _LOG_FILES = 2
 
 
 class Client:
-    """All parts of one client. Raises InvalidInput from the constructor for what the owner has to mend."""
+    """All parts of one client.
+
+    The constructor raises InvalidInput for what the owner has to mend, Unavailable where the disk refuses.
+    """
 
     def __init__(self, configuration: Configuration) -> None:
         self.exit_code = 0
@@ -122,10 +125,12 @@ class Client:
 
 
 def _made(path: Path, key: str) -> Path:
-    """The folder, which `key` names, and which is made if it is missing."""
+    """The folder, which `key` names, and which is made if it is missing. Raises Unavailable where the disk is full."""
     try:
         durable_files.make_folder(path)
     except OSError as error:
+        if durable_files.may_pass(error):
+            raise durable_files.disk_unavailable(f"{key}: cannot make {path}", error) from error
         raise InvalidInput(key, f"cannot make {path}: {error.strerror}") from error
     return path
 
@@ -170,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = client.run()
     except InvalidInput as error:
         return _refuse([str(error)])
-    except PinTheSkyError as error:
+    except Unavailable as error:
         sys.stderr.write(f"pits-device-client: {error}\n")
         code = 1
     if client is not None and client.late:

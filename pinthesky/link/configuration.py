@@ -1,7 +1,8 @@
 """What the device client is told: the JSON file of aws-iot-device-client, and the flags that override it.
 
 The keys are those of that client, so one file serves either; it ignores the few that are ours (`port`, `keep-alive`,
-`session-expiry`, `state-directory`, `last-will`, `samples.pub-sub.publish-queue`, `jobs.allow-run-command`).
+`session-expiry`, `state-directory`, `last-will`, `samples.pub-sub.publish-queue`, `jobs.further-handler-directories`,
+`jobs.allow-run-command`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STATE_DIRECTORY = "/var/lib/pits-device-client"
 TOPIC_MAX = 256
 """Most bytes of a topic (AWS IoT)."""
 _UNKNOWN_MAX = 20
+_FOLDERS_MAX = 8
 _NOT_HERE = ("tunneling", "device-defender", "fleet-provisioning", "config-shadow", "secure-element", "sensor-publish")
 """Features of the C++ client that this one does not have."""
 _LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
@@ -136,6 +138,12 @@ def _path(value: object) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path keeps "..", and the checks look at the folder above
 
 
+def _paths(value: object) -> tuple[Path, ...]:
+    if not isinstance(value, list) or len(value) > _FOLDERS_MAX:
+        raise ValueError(f"must be a list of at most {_FOLDERS_MAX} paths")
+    return tuple(_path(each) for each in value)
+
+
 def _matching(pattern: str, rule: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         text = _text(value)
@@ -195,6 +203,7 @@ KEYS: Mapping[str, Key] = {
     "logging.enable-sdk-logging": Key(_flag, False, "--enable-sdk-logging", "log what the MQTT library says"),
     "jobs.enabled": Key(_flag, True, "--enable-jobs", "carry out jobs"),
     "jobs.handler-directory": Key(_path, None, "--jobs-handler-dir", "where their handlers are"),
+    "jobs.further-handler-directories": Key(_paths, (), help="folders that a job may name as `path` too"),
     "jobs.allow-run-command": Key(_flag, False, help="let jobs run any command"),
     "samples.pub-sub.enabled": Key(_flag, False, "--enable-pub-sub", "the files beside two topics"),
     "samples.pub-sub.publish-topic": Key(_topic, None, "--publish-topic", "where the publish file goes"),
@@ -281,6 +290,7 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Conf
         ),
         jobs=JobsSettings(
             handler_directory=values["jobs.handler-directory"] or Path(HANDLER_DIRECTORY).expanduser(),
+            further_handler_directories=values["jobs.further-handler-directories"],
             allow_run_command=values["jobs.allow-run-command"],
         )
         if values["jobs.enabled"]

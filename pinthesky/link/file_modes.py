@@ -48,7 +48,8 @@ def check(configuration: Configuration) -> Findings:
             "the folder of the configuration file", configuration.file.parent, CONFIGURATION_FOLDER
         )
     if configuration.jobs is not None:
-        _check_handlers(configuration.jobs.handler_directory, findings)
+        for folder in (configuration.jobs.handler_directory, *configuration.jobs.further_handler_directories):
+            _check_handlers(folder, findings)
     return findings
 
 

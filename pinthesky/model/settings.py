@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Optional, Union, get_args
 from zoneinfo import ZoneInfo
 
@@ -164,6 +164,17 @@ class MotionSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             for polygon in polygons:
                 if not 3 <= len(polygon) <= POLYGON_POINTS_MAX:
                     raise InvalidInput(name, f"a polygon has 3 to {POLYGON_POINTS_MAX} corners, got {len(polygon)}")
+
+
+def before_turn(polygon: Sequence[tuple[int, int]], rotation_left: int) -> list[tuple[int, int]]:
+    """A polygon of the picture as shown, in the picture that is still to be turned clockwise by `rotation_left`.
+
+    For what cannot be turned itself. `rotation_left` is a multiple of 90 degrees.
+    """
+    corners = list(polygon)
+    for _ in range(rotation_left // 90 % 4):
+        corners = [(y, 1000 - x) for x, y in corners]
+    return corners
 
 
 class ModeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

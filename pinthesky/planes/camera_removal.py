@@ -1,7 +1,7 @@
 """Removing a camera for good. What has to be done is written down first, so nothing is left half done for ever.
 
 The camera is gone for everybody with the first write. Its thing, certificates, shadow and memberships follow at once;
-of its clips, stills and reports as many as one request can bear, and `resume`, which runs daily, removes the rest. Only
+of its clips, stills and reports as many as one request can bear, and `resume`, which every sweep calls, removes the rest. Only
 what was there before goes: the name may have been given to a new camera meanwhile.
 """
 
@@ -53,7 +53,7 @@ def remove(home: Home, thing: ThingName, *, with_media: bool, now_s: float) -> N
 
 
 def resume(home: Home) -> int:
-    """Go on with every removal that is not done; returns how many are not done yet. Call it daily."""
+    """Go on with every removal that is not done; returns how many are not done yet."""
     waiting = 0
     for record in every_record(home.table.query, PARTITION):
         removal = rows.decode(record, Removal)
@@ -76,12 +76,12 @@ def _carry_on(home: Home, removal: Removal) -> bool:
         home.groups.forget_camera(thing)
         removal = replace(removal, detached=True)
         home.table.write(Put(_record(removal)))
-    done = home.health.forget_camera(thing, removal.removed_at)
+    done = [home.health.forget_camera(thing, removal.removed_at)]
     if removal.with_media:
-        done = _remove_clips(home, removal) and _remove_stills(home, removal) and done
-    if done:
+        done += [_remove_clips(home, removal), _remove_stills(home, removal)]
+    if all(done):
         home.table.write(Delete(_record(removal).key))
-    return done
+    return all(done)
 
 
 def _remove_clips(home: Home, removal: Removal) -> bool:

@@ -14,6 +14,7 @@ import hmac
 import msgspec
 
 from pinthesky.errors import InvalidInput
+from pinthesky.model.identifiers import plain
 from pinthesky.planes.table import Key, Position
 
 _MAC_BYTES = 16
@@ -33,7 +34,7 @@ class PageTokens:
         if position is None:
             return None
         index = None if position.index is None else (position.index.partition, position.index.sort)
-        place = msgspec.msgpack.encode((position.key.partition, position.key.sort, index))
+        place = msgspec.msgpack.encode((position.key.partition, position.key.sort, index), enc_hook=plain)
         mac = self._mac(place, query)
         return base64.urlsafe_b64encode(mac + self._veiled(place, mac)).decode("ascii").rstrip("=")
 

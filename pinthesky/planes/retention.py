@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pinthesky.errors import NotFound, PinTheSkyError
 from pinthesky.model.identifiers import MediaKey, ThingName
 from pinthesky.model.recording import LATEST_STILL
-from pinthesky.planes import clip_removal
+from pinthesky.planes import camera_removal, clip_removal
 from pinthesky.planes.home import Home
 from pinthesky.planes.ingest import media_events
 from pinthesky.planes.ingest.media_events import Named
@@ -56,8 +56,9 @@ class _Stored:
 
 
 def sweep(home: Home, now_s: float) -> Repairs:
-    """Remove media whose rows have ended, and finish what deleting has left; to be done every hour or so."""
+    """Remove media whose rows have ended, and finish what deleting clips and cameras has left; to be done every hour or so."""
     repairs = Repairs()
+    camera_removal.resume(home)
     for clip in home.clips.marked():
         clip_removal.finish(home, clip)
     for thing in _things(home):

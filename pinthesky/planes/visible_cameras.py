@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinthesky.model.identifiers import GroupName
-from pinthesky.planes import name_pages
 from pinthesky.planes.records.cameras import Camera
+from pinthesky.planes.short_lists import page_of
 from pinthesky.planes.table import LIMIT_MAX
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def page(home: Home, access: Access, query: ListQuery, *, name: str) -> VisibleC
         found = home.cameras.page(limit=query.limit, after=after)
         return VisibleCameras(list(found.rows), home.page_tokens.seal(found.next, name))
     # Where most cameras are hidden, reading all of them to leave them out would cost more than reading the groups.
-    chosen = name_pages.page(_things_of(home, access), query, home.page_tokens, of=name)
-    return VisibleCameras(home.cameras.get_many(chosen.names), chosen.token)
+    chosen = page_of(_things_of(home, access), str, query, tokens=home.page_tokens, name=name)
+    return VisibleCameras(home.cameras.get_many(chosen.items), chosen.next_token)
 
 
 def every(home: Home, access: Access, *, only_of: GroupName | None = None) -> list[Camera]:

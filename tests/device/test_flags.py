@@ -347,7 +347,7 @@ def outcome(arguments: list[str], environment: dict[str, str]) -> object:
         return end
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     arguments=st.lists(WORDS, max_size=6),
     environment=st.dictionaries(

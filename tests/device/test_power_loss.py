@@ -267,11 +267,13 @@ def test_whatever_a_power_cut_leaves_nothing_closed_is_missing_and_an_open_clip_
     assert survive_everything(bare, tmp_path / "cut", states=5) > 1000
 
 
+@pytest.mark.no_cover
 @pytest.mark.usefixtures("quick_disk")
 def test_a_power_cut_during_the_recovery_from_a_power_cut_costs_nothing_more(bare, tmp_path):
     assert survive_cut_recoveries(bare, tmp_path, cuts=40, states=5, seed=1) == 200
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_av
 @pytest.mark.usefixtures("quick_disk")
 def test_the_same_holds_for_clips_in_mp4(tmp_path):

@@ -203,6 +203,7 @@ def test_the_end_of_trouble_is_logged_for_both_lanes_whichever_gets_through_firs
     assert len(caplog.messages) == 4
 
 
+@pytest.mark.no_cover
 def test_a_day_without_network_costs_few_attempts_and_loses_nothing(world: World):
     world.store.fail_until_told(Unavailable("no network"))
     attempts = 0

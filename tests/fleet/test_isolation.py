@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import functools
 import json
 import re
 import ssl
@@ -39,6 +40,8 @@ from tests.support.fleet import Credentials, HubSide, aws_client, fetch_credenti
 from tests.support.hub_process import HOST, Camera, CameraSide, new_camera
 
 A, B = "a", "b"
+THIEF = "c"
+"""A camera without a client of its own, whose certificate is used to be somebody else."""
 
 SAYS, HEARS, NEITHER = "says", "hears", "neither"
 TOPICS = {
@@ -60,7 +63,7 @@ TOPICS = {
     "$aws/things/{thing}/shadow/delete/rejected": HEARS,
     "$aws/things/{thing}/shadow/name/pinthesky/get": SAYS,
     "$aws/things/{thing}/shadow/name/pinthesky/update": SAYS,
-    "$aws/things/{thing}/shadow/name/pinthesky/delete": SAYS,
+    "$aws/things/{thing}/shadow/name/pinthesky-old/delete": SAYS,
     "$aws/things/{thing}/shadow/name/pinthesky/list": NEITHER,
     "$aws/things/{thing}/shadow/name/pinthesky/get/accepted": HEARS,
     "$aws/things/{thing}/shadow/name/pinthesky/get/rejected": HEARS,
@@ -178,7 +181,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         stack.callback(lambda: stopped(hub))
         hub.start()
         assert hub.mqtt.wait_connected(10.0)
-        cameras = {name: new_camera(hub.foundation, name, folder / name) for name in (A, B)}
+        cameras = {name: new_camera(hub.foundation, name, folder / name) for name in (A, B, THIEF)}
         ear = HubSide(hub.foundation.folder.broker_socket, "ear.of.the.test")
         ear.connect()
         stack.callback(ear.close)
@@ -186,10 +189,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         keys = {name: fetch_credentials(hub.ports.device, camera)[1] for name, camera in cameras.items()}
         clips = {name: f"motion_videos/{name}/1700000000-{EventId.new()}.motion.mp4" for name in cameras}
         made = World(hub, cameras, {}, ear, keys, clips)
-        for name, camera in cameras.items():
+        for name, camera in list(cameras.items())[:2]:
             client = MqttClient(CameraSide(camera, hub.ports.mqtt[0]), name)
             client.connect()
             stack.callback(client.close)
+            client.subscribe(identifiers.command_topic(ThingName(name)))
             made.clients[name] = client
             with contextlib.closing(made.aws("s3", name)) as store:
                 store.put_object(Bucket=MEDIA_BUCKET, Key=clips[name], Body=f"clip of {name}".encode())
@@ -225,8 +229,9 @@ def test_the_table_knows_every_topic_that_is_made_or_allowed_anywhere():
     assert makers == {"command_topic", "event_topic", "shadow_topic"}, "a new kind of topic belongs into the table"
     thing = ThingName(A)
     made = [identifiers.command_topic(thing), identifiers.event_topic(thing)]
-    operations = ("get", "update", "delete", "get/accepted", "get/rejected", "update/accepted", "update/rejected")
-    operations += ("update/delta", "update/documents", "delete/accepted", "delete/rejected")
+    answers = ("get/accepted", "get/rejected", "delete/accepted", "delete/rejected")
+    news = ("update/accepted", "update/rejected", "update/delta", "update/documents")
+    operations = ("get", "update", *answers, *news)
     made += [identifiers.shadow_topic(thing, operation) for operation in operations]
     assert [topic for topic in made if topic not in own] == []
     for topic_filter in things.TOPIC_FILTERS:
@@ -252,6 +257,7 @@ def test_the_tables_know_every_route_of_the_device_port_and_every_operation(worl
     assert routes == {
         "/role-aliases/{alias}/credentials": ["GET"],
         "/@connections/{connection:path}": ["DELETE", "GET", "POST"],
+        "/releases/{name}": ["GET"],
         "": None,
     }, "a new route belongs into this file"
     assert set(OPERATIONS) == set(get_args(object_requests.Operation))
@@ -260,62 +266,75 @@ def test_the_tables_know_every_route_of_the_device_port_and_every_operation(worl
 # The broker: what is said
 
 
+@pytest.fixture(scope="module")
+def taken(world: World) -> set[str]:
+    """The topics on which something arrived, when `a` has spoken on every topic of its own and of `b`."""
+    said = {
+        topic.format(thing=name): json.dumps({"state": {"reported": {"by": A}}, "clientToken": f"{name} {number}"})
+        for number, topic in enumerate(TOPICS)
+        for name in (A, B)
+    }
+    for topic, payload in said.items():
+        world.clients[A].send(topic, payload.encode())
+    world.clients[A].publish("pinthesky/events/a/output", b"the last")  # behind all of these
+    world.until_quiet()
+    assert world.ear.on("pinthesky/events/a/output")[-1].payload == b"the last"
+    return {topic for topic, payload in said.items() if payload.encode() in [m.payload for m in world.ear.on(topic)]}
+
+
 @pytest.mark.parametrize("topic", TOPICS)
-def test_what_a_camera_says_on_a_topic_of_its_own_is_taken_only_where_it_may_speak(world: World, topic: str):
-    said = {"state": {}, "clientToken": f"own {topic}"}
-    world.clients[A].publish(topic.format(thing=A), said)
-    world.until_quiet()
-    taken = [m for m in world.ear.on(topic.format(thing=A)) if m.payload == json.dumps(said).encode()]
-    assert bool(taken) == (TOPICS[topic] == SAYS)
+def test_a_camera_speaks_where_it_may_and_never_for_another(taken: set[str], topic: str):
+    assert (topic.format(thing=A) in taken) == (TOPICS[topic] == SAYS)
+    if "{thing}" in topic:
+        assert topic.format(thing=B) not in taken
 
 
-@pytest.mark.parametrize("topic", [topic for topic in TOPICS if "{thing}" in topic])
-def test_what_a_camera_says_on_a_topic_of_another_is_never_taken(world: World, topic: str):
-    said = {"state": {"reported": {"by": "the thief"}}, "clientToken": f"theft {topic}"}
-    world.clients[A].publish(topic.format(thing=B), said)
-    world.until_quiet()
-    assert not [m for m in world.ear.messages if m.payload == json.dumps(said).encode()]
+def test_what_was_said_for_another_has_changed_nothing(world: World, taken: set[str]):
+    assert world.hub.shadows.get(ThingName(A), "pinthesky")["state"]["reported"] == {"by": A}, "its own update counts"
     assert world.hub.shadows.names(ThingName(B)) == []
+    assert not any(topic.endswith("/b") or "/b/" in topic for topic in taken)
 
 
-def test_who_says_that_it_is_another_is_what_its_certificate_says(world: World):
-    """Client id, user and will of `b`, certificate of `a`. And `b` stays connected."""
-    camera = world.cameras[A]
-    for topic, is_taken in (("pinthesky/events/b/output", False), ("pinthesky/events/a/output", True)):
-        thief = paho.Client(CallbackAPIVersion.VERSION2, client_id=B, protocol=MQTTProtocolVersion.MQTTv5)
-        thief.username_pw_set(B, "any")
-        thief.tls_set(ca_certs=str(camera.root), certfile=str(camera.pair.cert), keyfile=str(camera.pair.key))
-        thief.will_set(topic, f"will on {topic}", qos=1)
-        thief.connect(HOST, world.hub.ports.mqtt[0])
-        thief.loop_start()
-        eventually(thief.is_connected, "the thief is connected")
-        thief.publish(topic, f"said on {topic}", qos=1).wait_for_publish(10.0)
+@contextlib.contextmanager
+def thief(world: World, client_id: str, user: str, will: str | None = None) -> Iterator[paho.Client]:
+    """A client that says that it is another, with a certificate that says otherwise."""
+    camera = world.cameras[THIEF]
+    made = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5)
+    made.username_pw_set(user, "any")
+    made.tls_set(ca_certs=str(camera.root), certfile=str(camera.pair.cert), keyfile=str(camera.pair.key))
+    if will is not None:
+        made.will_set(will, f"will on {will}", qos=1)
+    made.connect(HOST, world.hub.ports.mqtt[0])
+    made.loop_start()
+    try:
+        eventually(made.is_connected, "the thief is connected")
+        yield made
+    finally:
+        made.disconnect()
+        made.loop_stop()
+
+
+@pytest.mark.parametrize("topic, is_taken", [("pinthesky/events/b/output", False), ("pinthesky/events/c/output", True)])
+def test_who_says_that_it_is_another_is_what_its_certificate_says(world: World, topic: str, is_taken: bool):
+    with thief(world, client_id=B, user=B, will=topic) as client:
+        client.publish(topic, f"said on {topic}", qos=1).wait_for_publish(10.0)
         assert world.hub.presence.of(ThingName(B)).connected  # type: ignore[union-attr] # it is known
-        thief.loop_stop()
-        socket = thief.socket()
-        assert socket is not None
-        socket.close()  # without a word, so that the broker speaks the will
-        # Its place was taken from the real `a`, which comes back by itself.
-        eventually(world.clients[A].is_connected, "the camera is back")
-        world.until_quiet()
-        heard = {m.payload.decode() for m in world.ear.on(topic)}
-        assert (f"said on {topic}" in heard) == (f"will on {topic}" in heard) == is_taken
+        client.loop_stop()
+        connection = client.socket()
+        assert connection is not None
+        connection.close()  # without a word, so that the broker speaks the will
+        eventually(lambda: not world.hub.presence.of(ThingName(THIEF)).connected, "the broker has noticed")  # type: ignore[union-attr] # it is known
+    world.until_quiet()
+    heard = {m.payload.decode() for m in world.ear.on(topic)}
+    assert (f"said on {topic}" in heard) == (f"will on {topic}" in heard) == is_taken
+    assert world.clients[B]._paho.is_connected()
 
 
-@pytest.mark.parametrize("name", [HUB_CLIENT_ID, "hub", "", "#", "+", "%u"])
+@pytest.mark.parametrize("name", [HUB_CLIENT_ID, "ear.of.the.test", "hub", "#", "+", "%u"])
 def test_no_name_makes_a_camera_the_hub(world: World, name: str):
-    camera = world.cameras[A]
-    thief = paho.Client(CallbackAPIVersion.VERSION2, client_id=name or "x", protocol=MQTTProtocolVersion.MQTTv5)
-    thief.username_pw_set(name)
-    thief.tls_set(ca_certs=str(camera.root), certfile=str(camera.pair.cert), keyfile=str(camera.pair.key))
-    thief.connect(HOST, world.hub.ports.mqtt[0])
-    thief.loop_start()
-    eventually(thief.is_connected, "the thief is connected")
-    thief.publish("pinthesky/events/b/input", f"as {name}", qos=1).wait_for_publish(10.0)
-    assert world.hub.mqtt.is_connected
-    thief.disconnect()
-    thief.loop_stop()
-    eventually(world.clients[A].is_connected, "the camera is back")
+    with thief(world, client_id=name, user=name) as client:
+        client.publish("pinthesky/events/b/input", f"as {name}", qos=1).wait_for_publish(10.0)
+        assert world.hub.mqtt.is_connected
     world.until_quiet()
     assert f"as {name}".encode() not in [m.payload for m in world.ear.messages]
 
@@ -404,9 +423,33 @@ def test_keys_of_one_camera_do_not_work_beside_the_certificate_of_another(world:
             verify=str(world.cameras[A].root), client_cert=(str(pair.cert), str(pair.key))
         )
         key = f"motion_videos/b/1700000009-{EventId.new()}.motion.mp4"
-        outcome = outcome_of(lambda at=key, store=client: store.put_object(Bucket=MEDIA_BUCKET, Key=at, Body=b"x"))
-        assert outcome == (None if works else MISMATCH)
+        assert outcome_of(functools.partial(put, client, key)) == (None if works else MISMATCH)
         client.close()
+
+
+# Releases
+
+
+@pytest.mark.parametrize(
+    "name, status",
+    [
+        ("pinthesky-9.9.9-py3-none-any.whl", 200),
+        ("pinthesky-9.9.8-py3-none-any.whl", 404),
+        ("another-9.9.9-py3-none-any.whl", 404),
+        ("..%2Fhub.toml", 403),
+        ("..%2Fauthority%2Fca.key", 403),
+        ("..%2Fpinthesky-9.9.9-py3-none-any.whl", 403),
+        ("%2e%2e", 404),
+        ("../hub.toml", 403),  # no release: an object without a signature
+        ("", 403),
+    ],
+)
+def test_a_release_is_for_everybody_and_nothing_else_is_one(world: World, name: str, status: int):
+    folder = world.hub.foundation.folder.root / "releases"
+    folder.mkdir(exist_ok=True)
+    (folder / "pinthesky-9.9.9-py3-none-any.whl").write_bytes(b"software")
+    found, body = get(f"{world.url}/releases/{name}", context_of(world, A))
+    assert (found, body == b"software") == (status, status == 200)
 
 
 # Objects
@@ -432,7 +475,7 @@ TAGS = {"TagSet": [{"Key": "retention", "Value": "standard"}]}
 OPERATIONS: dict[str, Row] = {
     "HeadBucket": Row(lambda s, _: s.head_bucket(Bucket=MEDIA_BUCKET), None, None),
     # Its own objects are there already: not even those can be replaced.
-    "PutObject": Row(put, REFUSED, TAKEN),
+    "PutObject": Row(put, REFUSED, REFUSED),
     "GetObject": Row(lambda s, k: s.get_object(Bucket=MEDIA_BUCKET, Key=k), REFUSED, REFUSED),
     "HeadObject": Row(lambda s, k: s.head_object(Bucket=MEDIA_BUCKET, Key=k), ("403", 403), ("403", 403)),
     "DeleteObject": Row(lambda s, k: s.delete_object(Bucket=MEDIA_BUCKET, Key=k), REFUSED, REFUSED),
@@ -528,8 +571,8 @@ def test_an_operation_on_an_object(world: World, stores: dict[str | None, Any], 
 def test_an_operation_that_the_hub_does_not_have_is_had_by_nobody(
     world: World, stores: dict[str | None, Any], operation: str
 ):
-    for who in (A, B, None):
-        assert outcome_of(lambda by=who: NOT_OFFERED[operation](stores[by], world.clips[B])) == NOT_HERE
+    for store in stores.values():
+        assert outcome_of(functools.partial(NOT_OFFERED[operation], store, world.clips[B])) == NOT_HERE
     assert world.hub.media.has(world.clips[B])
 
 
@@ -543,9 +586,10 @@ def test_a_camera_stores_nothing_outside_its_own_name(world: World, stores: dict
 @pytest.mark.parametrize("key", GOOD_KEYS)
 def test_and_under_its_own_name_it_stores(stores: dict[str | None, Any], key: str):
     body = b"" if key.endswith(".probe") else b"new"
-    call = lambda: stores[A].put_object(Bucket=MEDIA_BUCKET, Key=key, Body=body)  # noqa: E731 - asked twice
-    assert outcome_of(call) is None
-    assert outcome_of(call) == TAKEN
+    place = {"Bucket": MEDIA_BUCKET, "Key": key, "Body": body}
+    assert outcome_of(lambda: stores[A].put_object(**place, IfNoneMatch="*")) is None
+    assert outcome_of(lambda: stores[A].put_object(**place, IfNoneMatch="*")) == TAKEN
+    assert outcome_of(lambda: stores[A].put_object(**place)) == REFUSED, "nor may it be replaced"
 
 
 def test_a_camera_can_neither_star_nor_touch_another_bucket(world: World, stores: dict[str | None, Any]):
@@ -559,7 +603,8 @@ def test_a_camera_can_neither_star_nor_touch_another_bucket(world: World, stores
 def test_a_presigned_link_of_a_camera_gives_what_the_camera_may(world: World, stores: dict[str | None, Any]):
     for who, status in ((A, 403), (None, 200)):
         link = stores[who].generate_presigned_url("get_object", {"Bucket": MEDIA_BUCKET, "Key": world.clips[B]})
-        assert get(link, context_of(world, None))[0] == status
+        found, body = get(link, context_of(world, None))
+        assert found == status, body
 
 
 # Connections
@@ -579,9 +624,9 @@ def test_only_who_was_asked_answers_a_connection_and_nobody_looks_at_it_or_ends_
         (B, B, None if method == "post" else GONE),
     ):
         with contextlib.closing(world.aws("apigatewaymanagementapi", who)) as client:
-            found = outcome_of(lambda at=world.connections[of], by=client: calls[method](by, at))
+            found = outcome_of(functools.partial(calls[method], client, world.connections[of]))
         assert found == outcome, (who, of)
-    assert world.hub.sockets.info(world.connections[B])
+    assert world.hub.sockets.info(world.connections[B]).user_agent == "test", "it is still there"
     spare = asyncio.run(admitted(world.hub))
     with contextlib.closing(world.aws("apigatewaymanagementapi", None)) as client:
         assert outcome_of(lambda: calls[method](client, spare)) is None, "the hub"

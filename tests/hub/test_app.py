@@ -391,6 +391,24 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, capsys):
         assert said.startswith(f"pits-hub: --data: cannot use {data} (")
 
 
+def test_a_database_that_is_none_ends_the_start_and_is_left_as_it_is(tmp_path, capsys):
+    Foundation.lay(tmp_path / "hub").close()
+    for path in (tmp_path / "hub").glob("hub.sqlite*"):
+        path.unlink()
+    (tmp_path / "hub" / "hub.sqlite").write_bytes(b"no database" * 1000)
+    code, _, said = run_main(capsys, "--data", tmp_path / "hub")
+    assert (code, said.count("\n"), "hub.sqlite" in said) == (1, 1, True)
+    assert (tmp_path / "hub" / "hub.sqlite").read_bytes().startswith(b"no database")
+
+
+def test_a_camera_is_not_made_where_nothing_can_be_written(tmp_path, capsys, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    to = tmp_path / "locked" / "garden"
+    code, _, said = run_main(capsys, "--data", tmp_path / "hub", "add-camera", "garden", "--to", to)
+    assert (code, f"--to: cannot write into {tmp_path}/locked" in said) == (2, True)
+
+
 @pytest.mark.parametrize("data, message", [("x" * 100, "of at most"), ("a b", "without spaces")])
 def test_a_path_that_can_hold_no_hub_is_refused(tmp_path, data, message):
     with pytest.raises(InvalidInput, match=message):

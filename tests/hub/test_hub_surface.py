@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, get_args
 
 import boto3
@@ -45,6 +49,7 @@ from pinthesky.hub import (
 )
 from pinthesky.hub.app import Hub
 from pinthesky.hub.credentials import Key
+from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.object_requests import Operation
 from pinthesky.hub.ports import MEDIA_BUCKET, REGION, ROLE_ALIAS
 from pinthesky.hub.refusals import STATUS
@@ -53,7 +58,7 @@ from pinthesky.model import shadow
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.jobs import JobId
 from tests.support.daemon_process import PROJECT, eventually
-from tests.support.hub_process import HOST, Camera, new_camera
+from tests.support.hub_process import HOST, Camera, new_camera, try_connect
 
 PAGE = (PROJECT / "docs" / "reference" / "hub-surface.md").read_text(encoding="utf-8")
 CLIP = "motion_videos/{}/1800000000-00000000000000000000000000000001.motion.mp4"
@@ -73,7 +78,7 @@ def table(heading: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    listen = Listen(address="127.0.0.1", console_port=0, localhost_port=0, device_port=0, mqtt_ports=[0])
+    listen = Listen(address="127.0.0.1", console_port=0, localhost_port=0, device_port=0, mqtt_ports=[0, 0])
     made = Hub(tmp_path_factory.mktemp("surface") / "hub", HubSettings(listen=listen, media=Media(min_free="0")))
     try:
         made.start()
@@ -391,7 +396,76 @@ def test_a_client_that_asks_for_alpn_is_served(hub: Hub, garden: Camera):
     client.loop_stop()
 
 
+def test_every_mqtt_port_that_was_told_is_served(hub: Hub, garden: Camera):
+    assert len(set(hub.ports.mqtt)) == 2
+    assert all(try_connect(garden, port)[0] for port in hub.ports.mqtt)
+
+
+@pytest.mark.parametrize("whose", ["garden", "yard"])
+def test_a_last_will_is_heard_if_the_camera_might_have_said_it(hub: Hub, garden: Camera, whose: str):
+    heard: list[bytes] = []
+    hub.mqtt.subscribe(f"pinthesky/events/{whose}/output", lambda _topic, payload: heard.append(payload))
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.tls_set_context(garden.tls())
+    client.will_set(f"pinthesky/events/{whose}/output", b'{"name":"gone"}', qos=1)
+    answered: list[ReasonCode] = []
+    client.on_connect = lambda _client, _data, _flags, code, _properties: answered.append(code)
+    client.connect(HOST, hub.ports.mqtt[0])
+    while not answered:
+        client.loop(0.1)
+    if whose == "garden":
+        held = client.socket()
+        assert held is not None
+        held.close()  # without taking leave
+        eventually(lambda: heard == [b'{"name":"gone"}'], "the will is heard")
+    else:
+        assert answered[0].is_failure
+        assert heard == []
+    client.disconnect()
+
+
+def test_everything_of_a_removed_camera_ends_within_5_s(hub: Hub, tmp_path: Path):
+    """The broker's part is in test_app.py."""
+    gate = new_camera(hub.foundation, "gate", tmp_path / "gate")
+    key = key_of(hub, gate)
+    s3, poster = client_of(hub, "s3", key, signature_version="s3v4"), client_of(hub, "apigatewaymanagementapi", key)
+    console, own = (asyncio.run(admitted(hub)) for _ in range(2))
+    hub.sockets.grant(console.name, gate.thing)
+    hub.sockets.belongs_to(own.name, gate.thing)
+    poster.post_to_connection(ConnectionId=console.name, Data=b"{}")
+    link = s3.generate_presigned_url("put_object", {"Bucket": MEDIA_BUCKET, "Key": CLIP.format("gate")})
+    target = link.removeprefix(f"https://localhost:{hub.ports.device}")
+    with (
+        socket.create_connection((HOST, hub.ports.device), 10.0) as plain,
+        gate.tls().wrap_socket(plain, server_hostname=HOST) as upload,
+    ):
+        upload.sendall(f"PUT {target} HTTP/1.1\r\nHost: localhost:{hub.ports.device}\r\n".encode())
+        upload.sendall(b"Content-Length: 100000\r\n\r\n" + b"x" * 50_000)
+        eventually(lambda: any((hub.media.root / ".incoming").iterdir()), "the upload is under way")
+        with contextlib.closing(Foundation.find(hub.foundation.folder.root)) as another:
+            another.registry.remove(gate.thing)
+        begun = time.monotonic()
+        assert b"AccessDenied" in upload.recv(100_000)
+        eventually(lambda: own.ending, "its own connection ends")
+        assert refusal(s3.head_bucket, Bucket=MEDIA_BUCKET)[0] == 403
+        assert refusal(poster.post_to_connection, ConnectionId=console.name, Data=b"{}")[0] == 403
+        assert time.monotonic() - begun < 5.0
+    assert not hub.media.has(CLIP.format("gate"))
+    assert not console.ending
+    for opened in (console, own):
+        hub.sockets.release(opened)
+    s3.close()
+    poster.close()
+
+
 # Unmodified clients on the whole hub; the AWS IoT device SDK's are in test_things_clients.py
+
+
+async def admitted(hub: Hub) -> sockets.Connection:
+    """An open connection, as the data plane's endpoint makes it."""
+    return hub.sockets.admit(
+        sockets.Opening(query={}, subprotocols=(), source_ip="192.168.1.9", user_agent="", certificate=None)
+    )
 
 
 def key_of(hub: Hub, camera: Camera) -> Key:
@@ -429,13 +503,7 @@ def test_boto3_stores_with_a_cameras_key_and_reads_with_the_hubs(hub: Hub, garde
 def test_boto3_posts_to_a_connection_that_has_asked_the_camera(hub: Hub, garden: Camera):
     camera = client_of(hub, "apigatewaymanagementapi", key_of(hub, garden))
     planes = client_of(hub, "apigatewaymanagementapi")
-
-    async def admit() -> sockets.Connection:
-        return hub.sockets.admit(
-            sockets.Opening(query={}, subprotocols=(), source_ip="192.168.1.9", user_agent="", certificate=None)
-        )
-
-    opened = asyncio.run(admit())
+    opened = asyncio.run(admitted(hub))
     name = opened.name
     assert refusal(camera.post_to_connection, ConnectionId=name, Data=b"{}") == (410, "GoneException")
     hub.sockets.grant(name, ThingName("garden"))

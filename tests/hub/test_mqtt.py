@@ -199,6 +199,21 @@ def test_a_receiver_that_fails_costs_its_message_alone(
     assert "A message on pinthesky/test is given up" in caplog.text
 
 
+def test_what_an_earlier_program_subscribed_and_this_one_does_not_is_not_waited_for(broker: HubBroker, mqtt: HubMqtt):
+    earlier = HubMqtt(broker.socket)
+    earlier.subscribe_kept("pinthesky/old", lambda _delivery: None)
+    start(earlier)
+    earlier.stop()
+    received: list[bytes] = []
+    mqtt.subscribe("pinthesky/new", lambda _topic, payload: received.append(payload))
+    start(mqtt)
+    with broker.client() as cloud:
+        for number in range(mqtt_module.RECEIVED_MAX + 10):
+            cloud.send("pinthesky/old", number)
+        cloud.publish("pinthesky/new", b"arrives")
+    wait_until(lambda: received == [b"arrives"])
+
+
 def test_each_of_several_receivers_gets_a_message(mqtt: HubMqtt):
     received: list[str] = []
     mqtt.subscribe("pinthesky/test", lambda *_: received.append("one"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -19,6 +20,7 @@ from pinthesky.hub import objects as objects_module
 from pinthesky.hub.credentials import Key
 from pinthesky.hub.media_retention import RetentionLimits
 from pinthesky.hub.object_bodies import SIZE_MAX
+from pinthesky.hub.object_reads import Download
 from pinthesky.hub.signatures import object_url
 from pinthesky.machine import durable_files
 from pinthesky.model.identifiers import ThingName
@@ -233,6 +235,7 @@ def test_other_conditions_of_a_put_are_not_there(yard: Yard, name: str, value: s
     [
         ({"x_amz_tagging": "a=1&a=2"}, "InvalidTag"),
         ({"x_amz_tagging": "=1"}, "InvalidTag"),
+        ({"x_amz_tagging": "&".join(f"t{number}=1" for number in range(11))}, "BadRequest"),
         ({"x_amz_tagging": "a=%00"}, "InvalidTag"),
         ({"x_amz_tagging": "a=" + "x" * 257}, "InvalidTag"),
         ({"x_amz_tagging": "novalue"}, "InvalidArgument"),
@@ -255,6 +258,45 @@ def test_attributes_out_of_bounds_are_refused(yard: Yard, headers: dict[str, Any
 )
 def test_tags_that_cannot_be_read_are_refused(yard: Yard, body: bytes, code: str):
     assert raw_request(yard.hub, yard.own, "PUT", f"{MINE}?tagging", body=body).code == code
+
+
+def test_tags_are_set_read_and_taken_away(yard: Yard):
+    body = b"<Tagging><TagSet><Tag><Key>stars</Key><Value>\xc3\xbcber &amp; out</Value></Tag></TagSet></Tagging>"
+    path = f"{MINE}?tagging"
+    assert raw_request(yard.hub, yard.own, "PUT", path, body=body).status == 200
+    assert "<Key>stars</Key><Value>über &amp; out</Value>" in yard.ask("GET", path).body.decode()
+    assert yard.ask("HEAD", MINE).headers["x-amz-tagging-count"] == "1"
+    assert yard.ask("DELETE", path).status == 204
+    assert b"<Key>" not in yard.ask("GET", path).body
+    assert "x-amz-tagging-count" not in yard.ask("HEAD", MINE).headers
+
+
+def test_an_encoding_beside_aws_chunked_is_kept(yard: Yard):
+    path = f"{ROOT}/motion_videos/garden/encoded.mp4"
+    assert yard.put(path, Content_Encoding="aws-chunked, gzip").status == 200
+    assert yard.ask("HEAD", path).headers["content-encoding"] == "gzip"
+
+
+def test_a_file_that_somebody_cuts_while_it_is_sent_ends_short(tmp_path: Path):
+    path = tmp_path / "cut"
+    path.write_bytes(b"x" * 10)
+    sent: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    download = Download(path.open("rb"), start=0, size=1000, status=200, headers={})
+    asyncio.run(download({"type": "http"}, send, send))  # type: ignore[arg-type]  # it receives nothing
+    assert b"".join(sent) == b"x" * 10
+
+
+def test_a_file_that_goes_between_the_look_and_the_opening_is_not_found(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+    path = f"{ROOT}/motion_videos/yard/gone.mp4"
+    assert yard.put(path, "yard").status == 200
+    record = yard.hub.folder.find(path.removeprefix(f"{ROOT}/"))
+    (yard.hub.folder.root / record.file).unlink()
+    monkeypatch.setattr(yard.hub.folder, "find", lambda _key: record)
+    assert yard.ask("GET", path).code == "NoSuchKey"
 
 
 def test_what_a_camera_has_stored_cannot_become_a_page_of_the_hub(yard: Yard):

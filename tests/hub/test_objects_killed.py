@@ -34,6 +34,7 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._port = 0
+        self.pid = 0
 
     @contextlib.contextmanager
     def life(self) -> Iterator[Any]:
@@ -42,7 +43,7 @@ class Hub:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             told = json.loads(process.stdout.readline())
-            self._port = told["port"]
+            self._port, self.pid = told["port"], process.pid
             try:
                 yield lambda: client(told)
             finally:
@@ -116,6 +117,23 @@ def check_kills(folder: Path, kills: int) -> None:
     files = bench.files()
     assert len(files) == 2 * bench.index.usage().objects
     bench.database.close()
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that was ever resident."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def test_a_body_streams_to_the_disk_and_never_into_memory(tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    with clip.open("wb") as file:
+        file.truncate(200 * 1024 * 1024)
+    hub, key = Hub(tmp_path / "hub"), f"motion_videos/garden/1800000000-{1:032x}.motion.mp4"
+    with hub.life() as make_client, contextlib.closing(make_client()) as s3, clip.open("rb") as body:
+        before_mb = peak_mb(hub.pid)
+        s3.put_object(Bucket=MEDIA_BUCKET, Key=key, Body=body, IfNoneMatch="*")
+        assert peak_mb(hub.pid) - before_mb < 30
 
 
 def test_what_was_answered_is_there_after_kills(tmp_path: Path) -> None:

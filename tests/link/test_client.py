@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from pinthesky.link import client as module
 from pinthesky.link.client import EXIT_CONFIGURATION, Client, main
+from pinthesky.link.configuration import Configuration
 from pinthesky.link.pubsub_files import PublishFile
+from pinthesky.machine import durable_files
 from tests.support.broker import HOST, Broker, MqttClient
 from tests.support.daemon_process import PROJECT, eventually, running
 from tests.support.link_client import ClientProcess, ThingFolder
@@ -156,6 +160,44 @@ def test_folders_and_logs_that_cannot_be_made_end_it(thing: ThingFolder, capsys:
 
 
 @pytest.mark.usefixtures("root_logger")
+def test_a_full_disk_ends_it_with_1_so_that_it_is_started_again(
+    thing: ThingFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    thing.use_queue()
+    monkeypatch.setattr(durable_files, "make_folder", full)
+    assert main(["--config-file", str(thing.write())]) == 1
+    said = f"samples.pub-sub.publish-queue: cannot make {thing.queue}: No space left on device\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_a_process_whose_parts_do_not_end_ends_all_the_same_and_names_them(
+    thing: ThingFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late:
+        late = ("jobs", "files")
+
+        def __init__(self, _configuration: Configuration) -> None:
+            pass
+
+        def run(self) -> int:
+            return 0
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(module, "Client", Late)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as left:
+        main(["--config-file", str(thing.write())])
+    assert left.value.code == 1
+    assert "These parts do not end: jobs, files" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("root_logger")
 def test_a_part_that_fails_ends_the_process_with_1(thing: ThingFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
@@ -175,9 +217,12 @@ def test_whatever_is_switched_off_is_left_out_and_a_part_that_does_not_end_is_na
 ) -> None:
     thing.document["samples"]["pub-sub"]["enabled"] = False
     thing.document["sample-shadow"]["enabled"] = False
+    thing.document["jobs"] = {"enabled": True, "handler-directory": str(thing.folder)}
     client = Client(thing.configuration())
     assert client._files._watched == []
-    monkeypatch.setattr(client._files, "join", lambda _: False)
-    monkeypatch.setattr(client._connection, "stop", lambda _: False)
+    assert client._jobs is not None
+    assert client._jobs.stop(1.0)
+    for part, method in ((client._jobs, "stop"), (client._files, "join"), (client._connection, "stop")):
+        monkeypatch.setattr(part, method, lambda _: False)
     client.stop()
-    assert client.late == ["files", "connection"]
+    assert client.late == ["jobs", "files", "connection"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinthesky.link import configuration
-from pinthesky.link.configuration import FILE_MAX, KEYS, load
+from pinthesky.link.configuration import FILE_MAX, KEYS, Configuration, load
 from tests.support.house.source import ROOT
 
 LEAST: dict[str, Any] = {"endpoint": "hub.local", "cert": "/c/cert.pem", "key": "/c/key.pem", "thing-name": "garden"}
@@ -95,6 +95,24 @@ def test_flags_alone_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert findings.errors == []
     assert found is not None
     assert found.file is None
+
+
+def test_further_folders_of_handlers_are_a_list_of_whole_paths(tmp_path: Path) -> None:
+    def with_folders(folders: Any) -> tuple[Configuration | None, list[str]]:
+        found, findings = read(tmp_path, {**LEAST, "jobs": {"further-handler-directories": folders}})
+        return found, findings.errors
+
+    found, _ = with_folders(["/srv/a", "/srv/b/../c"])
+    assert found is not None
+    assert found.jobs is not None
+    assert found.jobs.further_handler_directories == (Path("/srv/a"), Path("/srv/c"))
+    for wrong, reason in (
+        ("/srv/a", "must be a list of at most 8 paths"),
+        (["/x"] * 9, "must be a list of at most 8 paths"),
+        (["srv"], "must be an absolute path, or begin with ~"),
+        ([{}], "must be a text"),
+    ):
+        assert with_folders(wrong)[1][0].startswith(f"jobs.further-handler-directories: {reason}, got ")
 
 
 def test_a_will_can_be_switched_off(tmp_path: Path) -> None:

@@ -463,6 +463,7 @@ def test_a_broker_that_falls_silent_is_given_up(
         broker.kill()
         broker.start()
         eventually(lambda: connection.connected, "it is back")
+        assert connection.publish(OUTPUT, b"y").result(5.0) is None
 
 
 def test_on_port_443_the_handshake_says_that_it_is_for_mqtt(

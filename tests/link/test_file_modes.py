@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pinthesky.link.configuration import Findings
 from pinthesky.link.file_modes import check
 from pinthesky.link.job_handlers import JobsSettings
 from tests.support.broker import Broker
@@ -70,6 +71,30 @@ def test_a_missing_folder_is_told_with_the_command_that_makes_it(thing: ThingFol
     errors = check(thing.configuration()).errors
     assert len(errors) == 1
     assert "mkdir -p -m 745" in errors[0]
+
+
+def test_what_cannot_be_looked_at_is_told(thing: ThingFolder) -> None:
+    thing.event_output.write_text("{}")
+    thing.event_output.chmod(0o600)
+    thing.document["samples"]["pub-sub"]["subscribe-file"] = str(thing.event_output / "in.json")
+    warnings = check(thing.configuration()).warnings
+    inside = thing.event_output / "in.json"
+    assert warnings[0] == f"samples.pub-sub.subscribe-file: cannot look at {inside}: Not a directory"
+
+
+def test_only_what_is_configured_is_looked_at(thing: ThingFolder) -> None:
+    del thing.document["root-ca"]
+    thing.ca.chmod(0o777)
+    for section, left in (("sample-shadow", "shadow-output-file"), ("samples", "pub-sub")):
+        thing.document[section] = {left: thing.document[section][left]}
+    thing.document["samples"]["pub-sub"].pop("publish-file")
+    thing.document["sample-shadow"] |= {"enabled": True, "shadow-name": "pinthesky"}
+    thing.configure_input.write_text("{}")
+    thing.configure_input.chmod(0o777)
+    configuration = replace(thing.configuration(), file=None)
+    thing.configuration_file.chmod(0o777)
+    assert check(configuration) == Findings()
+    assert check(replace(configuration, pub_sub=None, shadow=None)) == Findings()
 
 
 def test_handlers_that_would_fail_their_job_are_told_of(thing: ThingFolder) -> None:

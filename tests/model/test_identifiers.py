@@ -14,19 +14,32 @@ from pinthesky.model.identifiers import (
     ConnectionId,
     EventId,
     FileName,
+    GroupName,
     Identifier,
     KeyPrefix,
     MediaKey,
     ThingName,
 )
 
-KINDS = [BucketName, CaptureId, ConnectionId, EventId, FileName, Identifier, KeyPrefix, MediaKey, ThingName]
+KINDS = [
+    BucketName,
+    CaptureId,
+    ConnectionId,
+    EventId,
+    FileName,
+    GroupName,
+    Identifier,
+    KeyPrefix,
+    MediaKey,
+    ThingName,
+]
 GOOD = {
     ThingName: ["pi", "Garden_Cam-1:2", "x" * 128, "-"],
     EventId: ["0123456789abcdef" * 2],
     CaptureId: ["a", "1", "a.b:c_d-e", "x" * 64],
     ConnectionId: ["L0SM9cOFvHcCIhw=", "a_b-c+", "x" * 128],
     FileName: ["thumbnail_latest.jpg", "_x", "a..b", "x" * 128, "0"],
+    GroupName: ["Front yard", "Gärten ☀", "x" * 60, "a.b", "-", "$aws"],
     BucketName: ["abc", "my.bucket-1", "a" * 63],
     KeyPrefix: ["motion_videos", "house/garden", "a/b/c", "-", "x" * 64],
     MediaKey: ["v/pi/1-a.motion.mp4", "house/garden/pi:1/x", "-/-/-"],
@@ -37,6 +50,23 @@ BAD = {
     CaptureId: ["", "a b", "a/b", "x" * 65, "a\n", "${x}"],
     ConnectionId: ["", "a/b", "..", "a b", "x" * 129, "%2e"],
     FileName: ["", ".", "..", ".x", "-x", "a/b", "a\\b", "a b", "a\x00", "é", "x" * 129, "a\n"],
+    GroupName: [
+        "",
+        " a",
+        "a ",
+        ".",
+        "..",
+        ".a",
+        "a/b",
+        "a\\b",
+        "a,b",
+        "a#b",
+        "a?b",
+        "a%2fb",
+        "a\n",
+        "a\u202eb",
+        "x" * 61,
+    ],
     BucketName: ["", "ab", "A" * 5, "-ab", "ab-", ".ab", "a_b", "a/b", "a" * 64, "abc\n"],
     KeyPrefix: ["", "/", "a/", "/a", "a//b", "..", "a/..", "../a", ".a", "a/.b", "a b", "x" * 65, "a\n"],
     MediaKey: [
@@ -89,10 +119,14 @@ def test_whatever_is_accepted_can_leave_no_folder_and_break_no_line(kind, value)
         found = kind(value)
     except InvalidInput:
         return
-    assert found.isascii()
     assert found.isprintable()
+    assert found.isascii() or kind is GroupName
     if kind in (FileName, KeyPrefix, MediaKey):
         assert not any(part in ("", ".", "..") for part in found.split("/"))
+
+
+def test_names_of_groups_that_look_equal_are_equal():
+    assert GroupName("Ga\u0308rten") == GroupName("Gärten")
 
 
 def test_event_ids_are_128_random_bits():

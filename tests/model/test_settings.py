@@ -483,3 +483,11 @@ def test_lists_of_a_section_are_not_shared_between_devices():
     one, other = MotionSettings(), MotionSettings()
     one.zones.append([(0, 0), (1, 0), (0, 1)])
     assert other.zones == []
+
+
+@pytest.mark.parametrize(
+    "rotation_left, expected",
+    [(0, (100, 200)), (90, (200, 900)), (180, (900, 800)), (270, (800, 100)), (360, (100, 200))],
+)
+def test_a_corner_of_the_picture_as_shown_is_found_in_the_picture_before_it_is_turned(rotation_left, expected):
+    assert settings.before_turn([(100, 200)], rotation_left) == [expected]

@@ -111,7 +111,7 @@ def make_fleet(home: StagedHome) -> None:
 
 
 def ask(
-    home: StagedHome, person: Person | None, method: str, path: str, body: object = None, **query: object
+    home: StagedHome, person: Person | None, method: str, path: str, /, body: object = None, **query: object
 ) -> tuple[int, Any]:
     """The status and the JSON of an answer. `body` is any JSON value, or bytes that are sent as they are."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -121,7 +121,7 @@ def ask(
 
 
 def ask_for(
-    home: StagedHome, person: Person | None, method: str, path: str, body: object = None, **query: object
+    home: StagedHome, person: Person | None, method: str, path: str, /, body: object = None, **query: object
 ) -> Any:
     """The JSON of an answer that has to be a success."""
     status, answer = ask(home, person, method, path, body, **query)
@@ -130,7 +130,7 @@ def ask_for(
 
 
 def problem_of(
-    home: StagedHome, person: Person | None, method: str, path: str, body: object = None, **query: object
+    home: StagedHome, person: Person | None, method: str, path: str, /, body: object = None, **query: object
 ) -> tuple[int, str | None]:
     """Status and field of an answer that has to be an error."""
     status, answer = ask(home, person, method, path, body, **query)
@@ -139,7 +139,7 @@ def problem_of(
 
 
 def list_all(
-    home: StagedHome, person: Person | None, path: str, *, limit: int = 2, **query: object
+    home: StagedHome, person: Person | None, path: str, /, *, limit: int = 2, **query: object
 ) -> list[dict[str, Any]]:
     """Every item of a list, page by page."""
     items: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from pinthesky.model.identifiers import EventId, MediaKey, ThingName
+from pinthesky.planes import pushes
 from pinthesky.planes.ingest import device_events, media_events
 from pinthesky.planes.records.clips import VideoId
 from pinthesky.planes.records.pushes import Push
@@ -62,8 +63,6 @@ def say_motion(home: StagedHome, thing: ThingName, event: EventId, **fields: Any
 
 def pushed(home: StagedHome, *types: str) -> list[Push]:
     """What consoles of an owner were told, of these types or of all, the oldest first."""
-    from pinthesky.planes import pushes
-
     found: list[Push] = []
     after = None
     while True:

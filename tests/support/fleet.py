@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import secrets
@@ -92,7 +93,7 @@ def fetch_credentials(port: int, camera: Camera) -> tuple[int, Credentials]:
 
 def aws_client(service: str, port: int, *, root: Path, keys: Credentials) -> Any:
     """An SDK's own client of the hub, which tries once."""
-    return botocore.session.Session().create_client(
+    return _session().create_client(
         service,
         region_name=REGION,
         endpoint_url=f"https://{HOST}:{port}",
@@ -101,9 +102,20 @@ def aws_client(service: str, port: int, *, root: Path, keys: Credentials) -> Any
         aws_secret_access_key=keys["secretAccessKey"],
         aws_session_token=keys["sessionToken"],
         config=Config(
-            s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10
+            s3={"addressing_style": "path"},
+            # Presigned links are of the version before, unless one asks.
+            signature_version="s3v4" if service == "s3" else None,
+            retries={"total_max_attempts": 1},
+            connect_timeout=5,
+            read_timeout=10,
         ),
     )
+
+
+@functools.cache
+def _session() -> botocore.session.Session:
+    """One for all, for it reads large files; it holds no credentials."""
+    return botocore.session.Session()
 
 
 class HubSide(MqttClient):

@@ -142,7 +142,9 @@ class HubNotifier(PermanentThread):
     def _send(self, alert: Alert, destination: Destination) -> None:
         link = f"{self._console}{alert.link}" if alert.link else ""
         if destination.protocol == "https":
-            self._webhooks.post(destination.endpoint, {**asdict(alert), "link": link})
+            self._webhooks.post(
+                destination.endpoint, {**asdict(alert), "link": link, "picture": str(alert.picture or "")}
+            )
         elif self._mailer is not None:
             text = "\n\n".join(part for part in (alert.text, link) if part)
             self._mailer.send(Email(destination.endpoint.lower()), alert.title, text, picture=self._picture(alert))

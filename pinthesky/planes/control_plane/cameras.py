@@ -9,12 +9,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pinthesky.errors import InvalidInput
 from pinthesky.model.identifiers import GroupName, MediaKey, ThingName
-from pinthesky.planes import camera_removal, name_pages, visible_cameras
+from pinthesky.planes import camera_removal, visible_cameras
 from pinthesky.planes.authorization import Permission
 from pinthesky.planes.listing import EpochMs, Items, ListQuery
 from pinthesky.planes.records.cameras import Camera
 from pinthesky.planes.records.groups import OF_CAMERA_MAX, Group
 from pinthesky.planes.routing import Call, Routes
+from pinthesky.planes.short_lists import page_of
 from pinthesky.planes.table import LIMIT_MAX
 
 routes = Routes("cameras")
@@ -177,9 +178,9 @@ def remove_camera_from_group(call: Call, thing: ThingName, group: GroupName) -> 
 
 
 def _groups_of(call: Call, thing: ThingName, query: ListQuery) -> Items[Group]:
-    names = sorted(group for group in call.home.groups.names_of(thing) if call.person.sees_group(group))
-    chosen = name_pages.page(names, query, call.home.page_tokens, of=f"groups of {thing}")
-    return Items(items=call.home.groups.get_many(chosen.names), next_token=chosen.token)
+    names = [group for group in call.home.groups.names_of(thing) if call.person.sees_group(group)]
+    chosen = page_of(names, str, query, tokens=call.home.page_tokens, name=f"groups of {thing}")
+    return Items(items=call.home.groups.get_many(chosen.items), next_token=chosen.next_token)
 
 
 def _visible(call: Call, names: str) -> list[ThingName]:

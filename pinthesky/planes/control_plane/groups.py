@@ -10,12 +10,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from pinthesky.errors import InvalidInput
 from pinthesky.model.identifiers import GroupName, ThingName
 from pinthesky.model.settings import ModeSettings
-from pinthesky.planes import name_pages
 from pinthesky.planes.authorization import Permission
 from pinthesky.planes.control_plane.cameras import CameraView, Description, view
 from pinthesky.planes.listing import Items, ListQuery
 from pinthesky.planes.records.groups import Group
 from pinthesky.planes.routing import Call, Routes
+from pinthesky.planes.short_lists import page_of
 from pinthesky.planes.table import LIMIT_MAX
 
 routes = Routes("groups")
@@ -55,8 +55,8 @@ def list_groups(call: Call, query: ListQuery) -> Items[Group]:
         after = call.home.page_tokens.open(query.next_token, "groups")
         page = call.home.groups.page(limit=query.limit, after=after)
         return Items(items=list(page.rows), next_token=call.home.page_tokens.seal(page.next, "groups"))
-    chosen = name_pages.page(sorted(map(GroupName, groups)), query, call.home.page_tokens, of="groups")
-    return Items(items=call.home.groups.get_many(chosen.names), next_token=chosen.token)
+    chosen = page_of(list(map(GroupName, groups)), str, query, tokens=call.home.page_tokens, name="groups")
+    return Items(items=call.home.groups.get_many(chosen.items), next_token=chosen.next_token)
 
 
 @routes.post("/groups", Permission.OPERATE, "Make a group", status=201)

@@ -18,6 +18,7 @@ from pinthesky.planes.authorization import Permission
 from pinthesky.planes.job_types import CAMERAS_MAX, JOB_TYPES, AnyJob, Description, order_of, type_of
 from pinthesky.planes.listing import EpochMs, Items, ListQuery
 from pinthesky.planes.ports import JobExecution, JobExecutionPage, JobSummary
+from pinthesky.planes.records import rows
 from pinthesky.planes.records.jobs import CANCELED, IN_PROGRESS, Abort, JobRecord, Rollout
 from pinthesky.planes.routing import Call, Routes
 from pinthesky.planes.short_lists import page_of
@@ -163,12 +164,10 @@ def retry_job(call: Call, job: JobId) -> Job:
     if not failed:
         raise InvalidInput("job", "has no camera that failed")
     kind = JOB_TYPES[record.type]
-    known = {name: value for name, value in asdict(record).items() if name in kind.__struct_fields__}
-    again = msgspec.convert(
-        {**msgspec.to_builtins(known, enc_hook=plain), "cameras": failed, "groups": []},
-        kind,
-        dec_hook=lambda type_, value: type_(value),
-    )
+    stored = msgspec.json.decode(rows.encode(record))
+    wish = {name: stored[name] for name in kind.__struct_encode_fields__ if name in stored}
+    wish |= {"type": record.type, "cameras": failed, "groups": []}
+    again = msgspec.convert(wish, kind, dec_hook=lambda identifier, value: identifier.parse(value))
     return _order(call, again, failed, retry_of=job)
 
 

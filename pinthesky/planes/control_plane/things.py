@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from pinthesky.model.identifiers import Identifier, ThingName
-from pinthesky.planes import name_pages
 from pinthesky.planes.authorization import Permission
 from pinthesky.planes.listing import Items, ListQuery
 from pinthesky.planes.routing import Call, Routes
+from pinthesky.planes.short_lists import page_of
 from pinthesky.planes.table import LIMIT_MAX
 
 routes = Routes("iot")
@@ -41,17 +41,17 @@ class Thing(Struct, kw_only=True, rename="camel"):
 @routes.get("/iot/groups", Permission.OPERATE, "Groups of registered things")
 def list_thing_groups(call: Call, query: ListQuery) -> Items[ThingGroup]:
     """In the order of their names."""
-    page = name_pages.page(sorted(call.home.things.groups()), query, call.home.page_tokens, of="iot groups")
-    return Items(items=[ThingGroup(name=name) for name in page.names], next_token=page.token)
+    page = page_of(call.home.things.groups(), str, query, tokens=call.home.page_tokens, name="iot groups")
+    return Items(items=[ThingGroup(name=name) for name in page.items], next_token=page.next_token)
 
 
 @routes.get("/iot/groups/{name}/things", Permission.OPERATE, "Things that are no cameras yet")
 def list_things_of_group(call: Call, name: ThingGroupName, query: ListQuery) -> Items[Thing]:
     """In the order of their names; `POST /cameras` adopts one."""
     # A thing that becomes a camera meanwhile leaves the list; the page goes on behind a name.
-    things = sorted(_no_cameras(call, call.home.things.in_group(str(name))))
-    page = name_pages.page(things, query, call.home.page_tokens, of=f"iot things of {name}")
-    return Items(items=[Thing(thing_name=thing) for thing in page.names], next_token=page.token)
+    things = list(_no_cameras(call, call.home.things.in_group(str(name))))
+    page = page_of(things, str, query, tokens=call.home.page_tokens, name=f"iot things of {name}")
+    return Items(items=[Thing(thing_name=thing) for thing in page.items], next_token=page.next_token)
 
 
 def _no_cameras(call: Call, things: Sequence[ThingName]) -> set[ThingName]:

@@ -173,6 +173,17 @@ def _item_stored(at: _Arrival, event: events.UploadEnd | events.CaptureImageEnd)
     media_events.stored(at.home, named.key, at.now_s)
 
 
+def _still_taken(at: _Arrival, event: events.CaptureImageEnd) -> None:
+    reason = event.error
+    if reason is not None and event.capture_id:
+        at.change(
+            lambda camera: replace(camera, still_error=reason[:REASON_MAX])
+            if camera.still_capture_id == event.capture_id
+            else camera
+        )
+    _item_stored(at, event)
+
+
 def _recording_change(at: _Arrival, event: events.RecordingChange) -> None:
     time_ms = at.time_of(event)
 
@@ -273,7 +284,7 @@ def _is_first(at: _Arrival) -> bool:
 _HANDLERS: Mapping[type, Callable[[_Arrival, Any], None]] = {
     events.MotionStart: _motion_start,
     events.UploadEnd: _item_stored,
-    events.CaptureImageEnd: _item_stored,
+    events.CaptureImageEnd: _still_taken,
     events.RecordingChange: _recording_change,
     events.HealthEnd: _health_end,
     events.SettingsApplied: _settings_applied,

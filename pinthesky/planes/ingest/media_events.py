@@ -7,6 +7,7 @@ looked at, and what is there already is left alone.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -182,7 +183,7 @@ def _clip_of(named: Named, found: MediaObject) -> Clip:
     tally = LabelTally()
     for label in said.get("labels", "")[:2000].split(","):
         name, _, confidence = label.partition("=")
-        tally.note(name, _number(confidence, -1.0)) if confidence else None
+        tally.note(name, _number(confidence, math.nan))  # which no tally takes
     return Clip(
         thing_name=named.thing,
         video=video,

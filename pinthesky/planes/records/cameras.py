@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -44,7 +45,7 @@ class Camera(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="came
     """What was desired last of the section `mode`."""
     mode_until: int | None = None
     software_version: str = ""
-    settings_sync: dict[str, object] = {}
+    settings_sync: dict[str, Any] = {}
     """What became of the settings that were desired last: the shadow's section `sync`."""
 
 

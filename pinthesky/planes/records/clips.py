@@ -149,7 +149,8 @@ class Clips:
         checked = Check(_mark_key(clip.thing_name, clip.video), Condition.ABSENT)
         if self._table.get(Key(CAMERAS, clip.thing_name)) is None:
             self._table.write(Put(Record(Key(CAMERAS, clip.thing_name), b"{}")))
-        return rows.create_if_absent(self._table, self._record(clip), checked, *along)
+        memberships = [Put(self._membership(name, clip)) for name in _lists(clip)]
+        return rows.create_if_absent(self._table, self._record(clip), checked, *memberships, *along)
 
     def change(
         self, thing: ThingName, video: VideoId, to: Callable[[Clip], Clip], *, needs: Sequence[Change] = ()

@@ -19,6 +19,8 @@ AHEAD_MAX_MS = 60_000
 """A report from further in the future was stamped by a wrong clock."""
 FORGET_MAX = 5000
 """Most reports that are forgotten at once."""
+NUMBER_MAX = 2**53
+"""Largest number of a report, bytes of a disk among them: what every reader of JSON keeps exactly."""
 _DAY_S = 86_400
 _FIELDS = {field.name: field.type for field in msgspec.structs.fields(HealthReport)}
 
@@ -117,11 +119,12 @@ def valid_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """Those fields of an event that are valid fields of a report and say something."""
     found = {}
     for name, kind in _FIELDS.items():
-        if document.get(name) is None:
+        value = document.get(name)
+        if value is None or (isinstance(value, int | float) and not abs(value) <= NUMBER_MAX):
             continue
         try:
-            found[name] = msgspec.convert(document[name], kind)
-        except (msgspec.ValidationError, OverflowError):
+            found[name] = msgspec.convert(value, kind)
+        except msgspec.ValidationError:
             # Devices of all ages report here: what one of them cannot say rightly does not hide the rest.
             continue
     return found

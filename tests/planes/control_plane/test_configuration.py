@@ -165,7 +165,6 @@ def test_a_change_that_is_always_overtaken_gives_up(fleet: StagedHome, monkeypat
 
     monkeypatch.setattr(fleet.shadows, "desire", overtaken)
     assert problem_of(fleet, OWNER, "POST", PATH, {"framerate": 5})[0] == 500
-    assert problem_of(fleet, OWNER, "POST", PATH, {"framerate": 5}, expectedVersion=0)[0] == 409
 
 
 def test_what_the_camera_does_and_has_refused_stands_beside_what_is_desired(fleet: StagedHome):
@@ -237,10 +236,12 @@ VALUES = strategies.recursive(
 
 
 @hypothesis.given(
-    strategies.dictionaries(SECTION_NAMES, strategies.dictionaries(FIELD_NAMES, VALUES, max_size=4) | VALUES, max_size=3),
+    strategies.dictionaries(
+        SECTION_NAMES, strategies.dictionaries(FIELD_NAMES, VALUES, max_size=4) | VALUES, max_size=3
+    ),
     strategies.dictionaries(SECTION_NAMES, strategies.dictionaries(FIELD_NAMES, VALUES, max_size=4), max_size=2),
 )
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 def test_what_is_accepted_is_what_the_device_accepts(body: dict[str, Any], before: dict[str, Any]):
     before = json.loads(json.dumps(before))
     try:
@@ -253,4 +254,4 @@ def test_what_is_accepted_is_what_the_device_accepts(body: dict[str, Any], befor
             base = settings.SECTIONS[name]()
             wanted = settings.parse_section(name, after[name], base)
             # and it is not what the console sent but what the device makes of it that is kept
-            assert settings.parse_section(name, json.loads(canonical(after[name])), base) == wanted
+            assert settings.parse_section(name, json.loads(canonical(dict(after[name]))), base) == wanted

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from pinthesky.model.identifiers import GroupName
 from tests.planes.home import (
     GARDEN,
     GATE,
@@ -163,7 +164,7 @@ def test_a_group_that_goes_while_a_camera_joins_leaves_nothing_behind(fleet: Sta
 
     def removed_just_before(*changes):
         monkeypatch.undo()
-        fleet.groups.remove(fleet.groups.get("outside").name)
+        fleet.groups.remove(GroupName("outside"))
         return join(*changes)
 
     monkeypatch.setattr(fleet.table, "write", removed_just_before)

@@ -46,6 +46,10 @@ BROAD_EXCEPTS: dict[tuple[str, str], str] = {
         "write",
     ): "called by the library's thread, which would end the recording in silence",
     ("pinthesky/link/connection.py", "_guarded"): "a callback of the library's thread, which would print and forget it",
+    (
+        "pinthesky/hub/control_plane_site.py",
+        "_answered",
+    ): "the way in from the web server: one request that fails is one request, and its answer has a form",
     ("pinthesky/hub/ingest_worker.py", "step"): "the loop of the worker: one message that fails is one message",
     ("pinthesky/hub/ingest_worker.py", "_do_chores"): "a chore that fails is tried again when it is due",
     ("pinthesky/hub/media_announcer.py", "_run"): "the announcer's loop: what a listener refuses is told again later",
