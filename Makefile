@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
+# The machine's Node.js, or the one that `make setup` has brought.
+NPM := PATH="$(CURDIR)/.venvs/node/bin:$$PATH" npm --prefix console
 STAMP := .venv/.ready
 
 CAMERA ?=
@@ -26,7 +28,7 @@ help: ## list what can be made
 
 setup: $(STAMP) ## make the environments and install what is missing (the only target that uses the network)
 
-$(STAMP): setup.py tools/prepare.py tools/picamera2_rootfs.sh tests/picamera2/virtual.yaml
+$(STAMP): setup.py tools/prepare.py tools/picamera2_rootfs.sh tests/picamera2/virtual.yaml console/package-lock.json
 	@[[ -n "$(PYTHON)" ]] || { echo "setup: no Python 3.11 or newer found. On Debian: sudo apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) tools/prepare.py
 	@touch $@
@@ -50,7 +52,13 @@ check: $(STAMP) ## lint, format, types, shell scripts and the house rules
 	$(BIN)/mypy
 	@command -v shellcheck >/dev/null || { echo "check: shellcheck is missing: sudo apt-get install shellcheck" >&2; exit 1; }
 	shellcheck .ci/run tools/*.sh service/handlers/*
+	$(NPM) run check
 	$(PYTEST) -q tests/test_house_rules.py tests/test_images.py
+
+console: $(STAMP) ## build the console again, after a change in console/ or of the API
+	$(BIN)/python -m tools.openapi_document
+	$(NPM) run generate
+	$(NPM) run build
 
 soak: $(STAMP) ## hundreds of kills, millions of fuzzed inputs (SOAK=short for a taste)
 	SOAK=$(SOAK) HYPOTHESIS_PROFILE=soak $(PYTEST) -m soak --timeout 3600

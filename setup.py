@@ -68,6 +68,7 @@ TEST = [
     "coverage>=7.10,<8",
     "httpx2>=2,<3",
     "moto[server]>=5.1,<6",
+    "playwright>=1.50,<2",
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
     "pytest-xdist>=3.6,<4",
@@ -85,8 +86,23 @@ BENCH = [
 ]
 
 
-# Where units and handlers go below the environment; pinthesky/admin/shipped.py finds them there.
-SHIPPED = {"share/pinthesky/handlers": "service/handlers", "share/pinthesky/systemd": "service/systemd"}
+# Where units, handlers and the built console go below the environment; pinthesky/machine/shipped.py finds them there.
+SHIPPED = {
+    "share/pinthesky/console": "console/dist",
+    "share/pinthesky/handlers": "service/handlers",
+    "share/pinthesky/systemd": "service/systemd",
+}
+
+
+def shipped_files() -> list[tuple[str, list[str]]]:
+    """Each folder below the environment, and the files that go into it. The console is missing until it is built."""
+    files: dict[str, list[str]] = {}
+    for target, source in SHIPPED.items():
+        for path in sorted((HERE / source).rglob("*")):
+            if path.is_file():
+                below = path.parent.relative_to(HERE / source)
+                files.setdefault((Path(target) / below).as_posix(), []).append(str(path.relative_to(HERE)))
+    return sorted(files.items())
 
 
 def version() -> str:
@@ -112,10 +128,7 @@ if __name__ == "__main__":
         python_requires=">=3.9",
         packages=find_packages(include=["pinthesky", "pinthesky.*"]),
         package_data={"pinthesky": ["py.typed"]},
-        data_files=[
-            (target, sorted(str(path.relative_to(HERE)) for path in (HERE / source).iterdir()))
-            for target, source in SHIPPED.items()
-        ],
+        data_files=shipped_files(),
         install_requires=[*DEVICE, *VIDEO, *CLOUD],
         extras_require={
             "client": CLIENT,

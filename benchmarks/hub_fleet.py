@@ -114,11 +114,11 @@ class Console:
 
     def edit(self, thing: str, number: int) -> None:
         """Desire something new of a thing."""
-        self._send(thing, number, SHADOW, {"state": {"desired": {"camera": {"framerate": number}}}})
+        self._send(thing, number, SHADOW, document={"state": {"desired": {"camera": {"framerate": number}}}})
 
     def command(self, thing: str, number: int) -> None:
         """Ask something of a thing."""
-        self._send(thing, number, INPUT, {"name": "capture_image", "context": {"capture_id": str(number)}})
+        self._send(thing, number, INPUT, document={"name": "capture_image", "context": {"capture_id": str(number)}})
 
     def times(self, do: Any, things: Sequence[str], extent: Extent) -> list[float]:
         """Do it to one thing after the other at a steady pace; the seconds until each has answered."""
@@ -131,7 +131,7 @@ class Console:
                 raise RuntimeError(f"{len(self._sent_s)} of {extent.asked} were not answered")
             return self.latencies_s
 
-    def _send(self, thing: str, number: int, topic: str, document: object) -> None:
+    def _send(self, thing: str, number: int, topic: str, *, document: object) -> None:
         self._sent_s[thing, number] = time.monotonic()
         self._client.publish(topic.format(thing), json.dumps(document), qos=1)
 
@@ -233,6 +233,8 @@ def measure(folder: Path, extent: Extent) -> Found:
             began_s = time.monotonic()
             connect_s = max(fleet.order("connect")) - began_s
             costs[f"{extent.things} connect"] = meter.cost()
+            time.sleep(extent.idle_s / 4)  # what follows from the connections is done with
+            meter.cost()
             time.sleep(extent.idle_s)
             costs[f"idle, {extent.things} connected"] = meter.cost()
             pushed = fleet.order("push", extent.pushes)

@@ -50,6 +50,7 @@ BENCHMARKS = (
     Benchmark("device_client"),
     Benchmark("hub_fleet"),
     Benchmark("hub_objects"),
+    Benchmark("records_lists"),
     Benchmark("peers"),
     Benchmark("motion_quality", has_headlines=False, arguments=("--seeds", "7")),
 )

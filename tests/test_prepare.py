@@ -26,12 +26,12 @@ def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_who_may_not_install_is_told_the_exact_command_and_goes_on(ordinary_user, capsys):
     prepare.want_programs()
     said = capsys.readouterr().out
-    assert "sudo apt-get update && sudo apt-get install --no-install-recommends shellcheck motion mosquitto" in said
-    assert "make check and make bench and make run and make test will stop until you run" in said
+    assert "sudo apt-get update && sudo apt-get install --no-install-recommends shellcheck motion mosquitto chromium" in said
+    assert "make check and make bench and make run and make test and make test will stop until you run" in said
 
 
 def test_what_is_there_is_not_asked_for(ordinary_user, capsys):
-    ordinary_user |= {"shellcheck", "motion", "mosquitto"}
+    ordinary_user |= {"shellcheck", "motion", "mosquitto", "chromium"}
     prepare.want_programs()
     assert capsys.readouterr().out == ""
 

@@ -30,6 +30,8 @@ _RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:,\d+)? (?P<level>[A-Z]+)
 _MOTION = re.compile(r"\S+: Motion began ")
 _WELCOME_ENDS = "To add a camera"
 _KILL_TAKES_S = 5.0
+_UNLESS_ORPHAN = '[ "$PPID" = "$0" ] && exec "$@"'
+"""Where we are killed, the kernel ends our children for us; but not one that had no time to ask for it before."""
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):
@@ -54,9 +56,8 @@ class Program:
         self.has_welcomed = False
         """Whether the hub has said where it is."""
         self._command = list(command)
-        # Where we are killed, the kernel ends it for us.
         if (setpriv := shutil.which("setpriv")) is not None:
-            self._command[:0] = [setpriv, "--pdeathsig", "TERM"]
+            self._command[:0] = [setpriv, "--pdeathsig", "TERM", "/bin/sh", "-c", _UNLESS_ORPHAN, str(os.getpid())]
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = threading.Thread(target=self._read, name=f"log-{name}")
         self._unseen: deque[str] = deque(maxlen=3)

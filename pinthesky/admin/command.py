@@ -16,7 +16,7 @@ from typing import get_args
 
 import msgspec
 
-from pinthesky.admin import requests, shipped
+from pinthesky.admin import requests
 from pinthesky.admin.asking import ask
 from pinthesky.admin.errand import Errands
 from pinthesky.admin.installation import Installation
@@ -24,7 +24,7 @@ from pinthesky.admin.requests import SERVICES, Answer
 from pinthesky.admin.server import passed_connection, serve
 from pinthesky.admin.verbs import Verbs
 from pinthesky.errors import InvalidInput, InvariantBroken, NotFound, Unavailable
-from pinthesky.machine import durable_files
+from pinthesky.machine import durable_files, shipped
 from pinthesky.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     upgrade.add_argument("--allow-downgrade", action="store_true", help="also to a version that is older")
     verb("rotate-certificate", "not offered yet")
     where = verb("where", "print the folder of what came with this version and is to be installed")
-    where.add_argument("kind", choices=get_args(shipped.Kind))
+    where.add_argument("kind", choices=("handlers", "systemd"))
     verb("serve", "answer one request; started by pinthesky-admin.socket")
     verb("carry-out-upgrade", "carry the upgrade out that was asked for; started by pinthesky-upgrade.service")
     return main_parser

@@ -34,7 +34,8 @@ class Accounts:
         self.people, self.sessions = _people_and_sessions(foundation.database, settings.sign_in)
         self.people.first_owner()
         self._invite(settings.sign_in.emails)
-        origins = Origins(settings.listen.names)
+        self.origins = origins = Origins(settings.listen.names)
+        """By which addresses browsers reach the hub."""
         tokens = Tokens(_signing_key(foundation.folder.authority / "tokens.key"), is_issuer=origins.has)
         self.mailer = mailer = Mailer(settings.mail) if settings.mail.host else None
         """None where the settings name no mail server."""

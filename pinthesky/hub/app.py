@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub import commands
@@ -24,6 +22,7 @@ from pinthesky.hub.accounts import Accounts, described_link, new_link_secret, sh
 from pinthesky.hub.broker import MosquittoBroker, TlsFiles
 from pinthesky.hub.camera_folder import HubAddress
 from pinthesky.hub.connections import ConnectionsApi
+from pinthesky.hub.console_site import ConsoleSite
 from pinthesky.hub.credentials import CredentialsProvider, Keys
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.host_names import name_for_others
@@ -58,6 +57,7 @@ from pinthesky.version import __version__
 logger = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 25.0
+FILES_WANTED = 16_384
 BEAT_LIMIT_S = 30.0
 """A watch that has not looked for so long is stuck, and the service manager is to start the hub again."""
 EXIT_FAILED = 1
@@ -207,7 +207,7 @@ class Hub:
                     *trust.routes(),
                     *self.accounts.routes(),
                     *self.planes.routes(),
-                    Route("/", _to_trust_page),
+                    *ConsoleSite().routes(),
                 ]
             ),
             "console",
@@ -309,10 +309,6 @@ class Hub:
         self.ended.set()
 
 
-async def _to_trust_page(_: Request) -> Response:
-    return RedirectResponse("/trust")
-
-
 def _ended(thread: PermanentThread) -> Callable[[float], bool]:
     def end(timeout_s: float) -> bool:
         thread.stop()
@@ -362,6 +358,7 @@ def _link(hub: Hub) -> str:
 def run(data: Path) -> int:
     """Run a hub on `data` until SIGTERM, SIGINT or the failure of a part. Returns the exit code."""
     notifier = Notifier(os.environ)
+    _allow_many_files()
     hub = Hub(data)
     logging.getLogger().setLevel(hub.settings.log.level)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -388,10 +385,18 @@ def run(data: Path) -> int:
     return EXIT_FAILED if hub.failed else 0
 
 
+def _allow_many_files() -> None:
+    """Take as many open files as there may be: each connection is one, and systemd starts with 1024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = FILES_WANTED if most == resource.RLIM_INFINITY else min(most, FILES_WANTED)
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Exit codes: 0 done or stopped in order, 1 a part failed (start again), 2 the owner must mend it."""
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # strangers choose how many warnings there are
     try:
         given = commands.parse(sys.argv[1:] if arguments is None else arguments, os.environ)
         if given.command is None:

@@ -10,13 +10,14 @@ import hashlib
 from datetime import UTC, datetime
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
 from pinthesky.hub.refusals import Refusal
 from pinthesky.hub.signatures import Principal, Signatures, SignedRequest
+from pinthesky.hub.small_bodies import BodyMissing, read_body
 from pinthesky.hub.sockets import MESSAGE_MAX, Sockets
 from pinthesky.model.identifiers import ConnectionId
 
@@ -44,12 +45,12 @@ class ConnectionsApi:
 
     async def _serve(self, request: Request) -> Response:
         try:
-            body = await _body(request)
-            if body is None:
+            body = await read_body(request, limit=MESSAGE_MAX)
+            if len(body) > MESSAGE_MAX:
                 return _error(413, "PayloadTooLargeException", f"a message has at most {MESSAGE_MAX} bytes")
             return await run_in_threadpool(self._answer, request, body)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
+        except BodyMissing:
+            return Response(status_code=400)
         except Refusal as refusal:
             return _error(403, _SIGNATURE_ERRORS.get(refusal.code, "ForbiddenException"), refusal.message)
         except (NotFound, InvalidInput):
@@ -82,16 +83,6 @@ class ConnectionsApi:
             return
         if method != "POST" or not self._sockets.may_answer(connection, principal.thing):
             raise NotFound(f"{principal.thing} was not asked by connection {connection}")
-
-
-async def _body(request: Request) -> bytes | None:
-    """The whole body, None if it is longer than a message may be."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MESSAGE_MAX:
-            return None
-    return body
 
 
 def _text(body: bytes) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable
 from typing import Protocol
 
 from anyio import CapacityLimiter, to_thread
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import NotAuthorized
 from pinthesky.hub.rate_limits import RateLimit
+from pinthesky.hub.small_bodies import BodyMissing, read_body
+from pinthesky.model.networks import network_of
 from pinthesky.model.people import Person
 from pinthesky.planes.routing import BODY_MAX, HttpAnswer, HttpRequest
 
@@ -22,11 +23,10 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/api"
 METHODS = ["GET", "POST", "PUT", "DELETE"]
-BODY_TIMEOUT_S = 30.0
 THREADS = 16
 REQUESTS_PER_MINUTE = 1200
 STRANGERS_PER_MINUTE = 120
-"""Requests of one address that nobody has signed."""
+"""Requests without a token, or with one that is no good, of one address or one household's IPv6 network."""
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 PersonOf = Callable[[str], Person]
@@ -60,10 +60,9 @@ class ControlPlaneSite:
             self._limiter = CapacityLimiter(THREADS)
         request_id = secrets.token_hex(8)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _body(request)
-        except (TimeoutError, ClientDisconnect):
-            return _problem(400, "the body did not arrive in time", request_id)
+            body = await read_body(request, limit=BODY_MAX)  # one byte more than the planes take: they answer 413
+        except BodyMissing as error:
+            return _problem(400, str(error), request_id)
         return await to_thread.run_sync(self._answered, request, body, request_id, limiter=self._limiter)
 
     def _answered(self, request: Request, body: bytes, request_id: str) -> Response:
@@ -71,14 +70,14 @@ class ControlPlaneSite:
         try:
             person = self._signed_in(request)
         except NotAuthorized as error:
+            if not self._by_address.allows(network_of(source_ip)):
+                return _too_many(request_id)
             answer = _problem(401, str(error), request_id)
             answer.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
             return answer
-        allowed = self._by_address.allows(source_ip) if person is None else self._by_person.allows(str(person.id))
-        if not allowed:
-            answer = _problem(429, "too many requests; wait a moment", request_id)
-            answer.headers["Retry-After"] = "5"
-            return answer
+        by, name = (self._by_address, network_of(source_ip)) if person is None else (self._by_person, str(person.id))
+        if not by.allows(name):
+            return _too_many(request_id)
         asked = HttpRequest(
             method="GET" if request.method == "HEAD" else request.method,
             path=request.scope["path"].removeprefix(PREFIX),
@@ -101,14 +100,10 @@ class ControlPlaneSite:
         return self._person_of(token.strip() if scheme.lower() == "bearer" else "")
 
 
-async def _body(request: Request) -> bytes:
-    """The body, or one byte more than the planes take: they answer 413."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_MAX:
-            return body[: BODY_MAX + 1]
-    return body
+def _too_many(request_id: str) -> Response:
+    answer = _problem(429, "too many requests; wait a moment", request_id)
+    answer.headers["Retry-After"] = "5"
+    return answer
 
 
 def _problem(status: int, message: str, request_id: str) -> Response:

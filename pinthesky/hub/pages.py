@@ -46,7 +46,8 @@ def page(title: str, body: str, *, script: str = "", status: int = 200) -> Respo
     headers = {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
+        # Not `no-referrer`: with that, browsers say `Origin: null` when our own forms are sent.
+        "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
     return HTMLResponse(html, status, headers=headers)

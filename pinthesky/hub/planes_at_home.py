@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
@@ -83,7 +82,10 @@ class HubParts:
 
 
 class PlanesAtHome:
-    """The planes on one hub. To be made before its parts start; `worker` and `notifier` are its threads."""
+    """The planes on one hub. To be made before its parts start; `worker` and `notifier` are its threads.
+
+    What waits to be taken in is told under the time at which that happens: who catches up goes by it.
+    """
 
     def __init__(self, parts: HubParts) -> None:
         self._parts = parts
@@ -130,7 +132,7 @@ class PlanesAtHome:
     def routes(self) -> list[BaseRoute]:
         """What browsers ask for: the control plane, clips and pictures, and the socket."""
         site = ControlPlaneSite(self._serve, self._person_of)
-        socket = SocketEndpoint(self._parts.sockets, self)
+        socket = SocketEndpoint(self._parts.sockets, self, is_origin=self._parts.accounts.origins.has)
         return [*site.routes(), *self._links.routes(), WebSocketRoute(SOCKET_PATH, socket.serve)]
 
     def opened(self, connection: ConnectionId, opening: Opening) -> str | None:
@@ -184,33 +186,38 @@ class PlanesAtHome:
         except InvalidInput:
             delivery.done()
             return
-        run = lambda: device_events.received(self.home, thing, delivery.payload, time.time())  # noqa: E731
+
+        def run() -> object:
+            return device_events.received(self.home, thing, delivery.payload, now_s=time.time())
+
         self.worker.put(Errand(f"an event of {thing}", run, delivery.done))
 
     def _presence_changed(self, thing: ThingName, presence: ThingPresence) -> None:
-        run = partial(
-            presence_events.changed,
-            self.home,
-            thing,
-            presence.connected,
-            at_s=presence.since_s,
-            now_s=time.time(),
-            reason=presence.reason,
-        )
+        def run() -> None:
+            presence_events.changed(
+                self.home,
+                thing,
+                presence.connected,
+                at_s=presence.since_s,
+                now_s=time.time(),
+                reason=presence.reason,
+            )
+
         self.worker.put(Errand(f"the presence of {thing}", run))
 
     def _job_went_on(self, execution: Execution) -> None:
-        run = partial(
-            job_events.progressed,
-            self.home,
-            execution.thing,
-            execution.job_id,
-            number=execution.number,
-            status=execution.status,
-            at_s=execution.updated_at_s,
-            now_s=time.time(),
-            reason=execution.details.get("reason", ""),
-        )
+        def run() -> None:
+            job_events.progressed(
+                self.home,
+                execution.thing,
+                execution.job_id,
+                number=execution.number,
+                status=execution.status,
+                at_s=execution.updated_at_s,
+                now_s=time.time(),
+                reason=execution.details.get("reason", ""),
+            )
+
         self.worker.put(Errand(f"the progress of job {execution.job_id}", run))
 
     def _stored(self, record: MediaRecord) -> None:

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -23,7 +24,9 @@ from pinthesky.hub.pages import page
 from pinthesky.hub.people import People
 from pinthesky.hub.rate_limits import RateLimit
 from pinthesky.hub.sessions import Session, Sessions
+from pinthesky.hub.small_bodies import BodyMissing, read_body
 from pinthesky.hub.tokens import Tokens
+from pinthesky.model.networks import network_of
 from pinthesky.model.people import Email, Person
 
 logger = logging.getLogger(__name__)
@@ -166,9 +169,11 @@ class SignIn:
         if not self._may_try(request):
             return _too_often()
         origin, following = self._origin_of(request), _safe_next(asked.get("next", ""))
-        await run_in_threadpool(self._mail_if_invited, asked.get("email", ""), origin, following)
         told = f"<p>If this address is invited, a link is on its way. {self._how_long}</p>"
-        return page("Look into your mail", told)
+        answer = page("Look into your mail", told)
+        # After the answer: how long a mail takes would tell who is invited.
+        answer.background = BackgroundTask(self._mail_if_invited, asked.get("email", ""), origin, following)
+        return answer
 
     def _mail_if_invited(self, address: str, origin: str, following: str) -> None:
         """Mail a link. Whoever asked learns nothing about who is invited."""
@@ -230,7 +235,7 @@ class SignIn:
             return None
 
     def _origin_of(self, request: Request) -> str:
-        origin = f"{request.url.scheme}://{request.headers.get('host', '').lower()}"
+        origin = _asked_at(request)
         if not self._is_origin(origin):
             raise OpenIdError("invalid_request", f"{origin} is no address of this hub: add its name in hub.toml")
         return origin
@@ -238,10 +243,10 @@ class SignIn:
     def _from_here(self, request: Request) -> bool:
         """Whether one of our own pages sends this form: browsers name the page's origin with every POST."""
         origin = request.headers.get("origin", "").lower()
-        return self._is_origin(origin) and urlsplit(origin).netloc == request.headers.get("host", "").lower()
+        return origin == _asked_at(request) and self._is_origin(origin)
 
     def _may_try(self, request: Request) -> bool:
-        return self._tries.allows(_source_ip(request))
+        return self._tries.allows(network_of(_source_ip(request)))
 
     def _json(self, request: Request, answer: Callable[[str], Mapping[str, Any]]) -> Response:
         try:
@@ -261,6 +266,11 @@ def _safe_next(following: str) -> str:
     return following if following.startswith(f"{AUTHORIZE}?") and len(following) <= BODY_MAX // 2 else ""
 
 
+def _asked_at(request: Request) -> str:
+    """The origin that a request names as ours."""
+    return f"{request.url.scheme}://{request.headers.get('host', '').lower()}"
+
+
 def _source_ip(request: Request) -> str:
     return "" if request.client is None else request.client.host
 
@@ -271,12 +281,10 @@ def _too_often() -> Response:
 
 async def _form(request: Request) -> dict[str, str]:
     """The fields of a form; what is too long or cannot be read is as good as empty."""
-    body = b""
-    async for part in request.stream():
-        body += part
+    try:
+        body = await read_body(request, limit=BODY_MAX)
         if len(body) > BODY_MAX:
             return {}
-    try:
         return dict(parse_qsl(body.decode("ascii"), errors="strict", max_num_fields=20))
-    except ValueError:
+    except (BodyMissing, ValueError):
         return {}

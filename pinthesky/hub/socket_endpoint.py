@@ -46,15 +46,23 @@ class SocketHandler(Protocol):
 class SocketEndpoint:
     """Serves connections whose messages go to `handler`; `serve` is the endpoint of a WebSocketRoute."""
 
-    def __init__(self, sockets: Sockets, handler: SocketHandler) -> None:
+    def __init__(
+        self, sockets: Sockets, handler: SocketHandler, *, is_origin: Callable[[str], bool] | None = None
+    ) -> None:
+        """`is_origin` tells whether a page from `scheme://host[:port]` may connect; any may unless given."""
         self._sockets = sockets
         self._handler = handler
+        self._is_origin = is_origin
         self._limiter: CapacityLimiter | None = None
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection until it ends."""
         if self._limiter is None:
             self._limiter = CapacityLimiter(HANDLER_THREADS)
+        origin = websocket.headers.get("origin")  # a browser's; programs name none
+        if origin is not None and self._is_origin is not None and not self._is_origin(origin):
+            await websocket.close(NORMAL)
+            return
         try:
             connection = self._sockets.admit(_opening_of(websocket))
         except Unavailable as error:

@@ -17,11 +17,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
+from pinthesky.hub.rate_limits import RateLimit
 from pinthesky.model.identifiers import ConnectionId, ThingName
+from pinthesky.model.networks import network_of
 
 logger = logging.getLogger(__name__)
 
-CONNECTIONS_MAX = 512
+CONNECTIONS_MAX = 2048
+"""As many as 64 people may have; idle ones take about 60 KB each."""
+STRANGERS_MAX, STRANGERS_OF_NETWORK_MAX = 64, 16
+"""Connections that were opened without a ticket, in all and from one address or one household's IPv6 network: those
+that are younger than STRANGER_S, since the data plane closes who does not log in within a minute."""
+STRANGER_S = 75.0
+STRANGERS_PER_MINUTE = 60
+"""Openings without a ticket from one network."""
+TICKET = "Authorization"
+"""The query's parameter."""
 MESSAGE_MAX = 128 * 1024
 """Most bytes of a message, in either direction (API Gateway's limit)."""
 QUEUE_MESSAGES_MAX = 256
@@ -46,6 +57,11 @@ class Opening:
     user_agent: str
     certificate: str | None
     """The client's certificate, PEM; None where it showed none."""
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody says who this is."""
+        return not self.query.get(TICKET)
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,7 @@ class Sockets:
         self._open: dict[ConnectionId, Connection] = {}
         self._things: dict[ConnectionId, ThingName] = {}
         self._granted: dict[ConnectionId, dict[ThingName, None]] = {}
+        self._strangers = RateLimit(STRANGERS_PER_MINUTE, 60.0)
         self.too_slow = 0
         """Connections that were ended because they did not take what was sent."""
 
@@ -148,8 +165,22 @@ class Sockets:
         with self._lock:
             if len(self._open) >= CONNECTIONS_MAX:
                 raise Unavailable(f"{CONNECTIONS_MAX} connections are open already")
+            if opening.is_stranger:
+                self._check_strangers(network_of(opening.source_ip))
             self._open[connection.name] = connection
         return connection
+
+    def _check_strangers(self, network: str) -> None:
+        since = time.time() - STRANGER_S
+        networks = [
+            network_of(each.opening.source_ip)
+            for each in self._open.values()
+            if each.opening.is_stranger and each.connected_at > since
+        ]
+        if len(networks) >= STRANGERS_MAX or networks.count(network) >= STRANGERS_OF_NETWORK_MAX:
+            raise Unavailable("too many connections are open in which nobody has logged in")
+        if not self._strangers.allows(network):
+            raise Unavailable("too many connections were opened in which nobody has logged in")
 
     def release(self, connection: Connection) -> None:
         """Forget a connection that has ended."""

@@ -10,14 +10,12 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from starlette.types import ASGIApp
 
 from pinthesky.errors import Unavailable
+from pinthesky.hub import web_protocols
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
@@ -34,8 +32,9 @@ class WebServer:
         self._tls = tls
         config = uvicorn.Config(
             app,
-            http=_HttpProtocol,
-            ws=_SocketProtocol,
+            loop=f"{web_protocols.__name__}:new_event_loop",
+            http=web_protocols.http_protocol(),
+            ws=web_protocols.SocketProtocol,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -86,39 +85,3 @@ class WebServer:
             return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
-
-
-def _with_certificate(app: ASGIApp, transport: Any) -> ASGIApp:
-    """The application, told the certificate that the client of `transport` has shown."""
-    tls = transport.get_extra_info("ssl_object")
-    der = None if tls is None else tls.getpeercert(binary_form=True)
-    chain = [] if der is None else [ssl.DER_cert_to_PEM_cert(der)]
-
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        extensions = {**scope.get("extensions", {}), "tls": {"client_cert_chain": chain}}
-        await app({**scope, "extensions": extensions}, receive, send)
-
-    return told
-
-
-class _HttpProtocol(H11Protocol):
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.app = _with_certificate(self.app, transport)
-
-    def shutdown(self) -> None:
-        cycle: Any = self.cycle  # None before the first request, whatever its annotation says
-        is_idle = cycle is None or cycle.response_complete
-        if is_idle and self.transport.is_closing():
-            self.transport.abort()  # asyncio's TLS does not bear to be closed twice
-            return
-        super().shutdown()
-        if is_idle and self.transport.get_write_buffer_size() == 0:
-            # A client that keeps its connection for later reads nothing, so it never answers the farewell of TLS.
-            self.transport.abort()
-
-
-class _SocketProtocol(WebSocketsSansIOProtocol):
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.app = _with_certificate(self.app, transport)

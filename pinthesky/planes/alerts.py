@@ -65,7 +65,7 @@ def tell(home: Home, occasion: Occasion, now_s: float) -> int:
     told = 0
     by_merged: dict[int, list[Destination]] = {}
     for rule in _matching(home, occasion, place=place, at=at):
-        merged = _admitted(home, rule, occasion, now_s)
+        merged = _admitted(home, rule, occasion, now_s=now_s)
         if merged is not None:
             by_merged.setdefault(merged, []).append(destination_of(rule))
     for merged, destinations in sorted(by_merged.items()):
@@ -124,7 +124,7 @@ def _access(home: Home, person: PersonId) -> Access | None:
         return None
 
 
-def _admitted(home: Home, rule: Subscription, occasion: Occasion, now_s: float) -> int | None:
+def _admitted(home: Home, rule: Subscription, occasion: Occasion, *, now_s: float) -> int | None:
     if occasion.alert_type in ALWAYS_TOLD:
         return 0
     return home.subscriptions.admit(rule, f"{occasion.alert_type}#{occasion.thing}", int(now_s * 1000))

@@ -1,8 +1,8 @@
 """Removing a camera for good. What has to be done is written down first, so nothing is left half done for ever.
 
 The camera is gone for everybody with the first write. Its thing, certificates, shadow and memberships follow at once;
-of its clips, stills and reports as many as one request can bear, and `resume`, which every sweep calls, removes the rest. Only
-what was there before goes: the name may have been given to a new camera meanwhile.
+of its clips, stills and reports as many as one request can bear, and `resume`, which every sweep calls, removes the
+rest. Only what was there before goes: the name may have been given to a new camera meanwhile.
 """
 
 from __future__ import annotations

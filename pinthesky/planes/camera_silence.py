@@ -31,14 +31,14 @@ def check(home: Home, now_s: float, *, grace_s: float = GRACE_S) -> list[ThingNa
         changed += [
             camera.thing_name
             for camera in page.rows
-            if _is_silent(home, camera, now_s, grace_s) != camera.silent and _flip(home, camera, now_s)
+            if _is_silent(home, camera, now_s, grace_s=grace_s) != camera.silent and _flip(home, camera, now_s)
         ]
         after = page.next
         if after is None:
             return changed
 
 
-def _is_silent(home: Home, camera: Camera, now_s: float, grace_s: float) -> bool:
+def _is_silent(home: Home, camera: Camera, now_s: float, *, grace_s: float) -> bool:
     seen_s = max(camera.last_seen_at or 0, camera.created_at) / 1000
     if not camera.online:
         if camera.online_changed_at is None and camera.last_seen_at is None:
@@ -75,7 +75,7 @@ def _flip(home: Home, seen: Camera, now_s: float) -> bool:
         return False
     # Of a camera that is offline the timeline says so; one that is connected and silent is a riddle.
     unknown = Condition(holds=after.silent and seen.online)
-    home.conditions.note(seen.thing_name, "unknown", int(now_s * 1000), unknown)
+    home.conditions.note(seen.thing_name, "unknown", unknown, at_ms=int(now_s * 1000))
     minutes = round((now_s - max(seen.last_seen_at or 0, seen.online_changed_at or 0) / 1000) / 60)
     occasion = alerts.Occasion(
         alert_type="camera_offline" if after.silent else "camera_online",

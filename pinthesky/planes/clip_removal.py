@@ -17,7 +17,7 @@ from pinthesky.planes.records.clips import Clip, VideoId
 logger = logging.getLogger(__name__)
 
 
-def delete_clip(home: Home, thing: ThingName, video: VideoId, now_s: float) -> None:
+def delete_clip(home: Home, thing: ThingName, video: VideoId, *, now_s: float) -> None:
     """Delete a clip. Raises NotFound, Unavailable (nothing has changed)."""
     clip = home.clips.get(thing, video)
     gone = home.pushes.prepare(deleted_push(clip, now_s), now_s)

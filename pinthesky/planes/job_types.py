@@ -69,7 +69,7 @@ class _Order(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel", t
     retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX, description="Further tries of a camera that failed.")] = 0
 
 
-class Update(_Order, kw_only=True, tag="update"):
+class UpdateJob(_Order, kw_only=True, tag="update"):
     """Install a known release, and go back if it does not run."""
 
     parameters: UpdateParameters
@@ -84,7 +84,7 @@ class Update(_Order, kw_only=True, tag="update"):
         return [install, _step("Check that it runs", "health-check", timeout_s=HEALTH_TIMEOUT_S)]
 
 
-class Reboot(_Order, kw_only=True, tag="reboot"):
+class RebootJob(_Order, kw_only=True, tag="reboot"):
     """Start the machine anew."""
 
     parameters: NoParameters = field(default_factory=NoParameters)
@@ -94,7 +94,7 @@ class Reboot(_Order, kw_only=True, tag="reboot"):
         return [_step("Reboot", "reboot")]
 
 
-class Shutdown(_Order, kw_only=True, tag="shutdown"):
+class ShutdownJob(_Order, kw_only=True, tag="shutdown"):
     """Switch the machine off. Somebody has to be there to switch it on again."""
 
     parameters: NoParameters = field(default_factory=NoParameters)
@@ -104,7 +104,7 @@ class Shutdown(_Order, kw_only=True, tag="shutdown"):
         return [_step("Shut down", "shutdown")]
 
 
-class ServiceLogs(_Order, kw_only=True, tag="service-logs"):
+class ServiceLogsJob(_Order, kw_only=True, tag="service-logs"):
     """The last lines that a service logged; they are in the execution's `details.stdout`."""
 
     parameters: LogsParameters = field(default_factory=LogsParameters)
@@ -114,7 +114,7 @@ class ServiceLogs(_Order, kw_only=True, tag="service-logs"):
         return [_step("Read the log", "read-service-logs", self.parameters.service, str(self.parameters.lines))]
 
 
-class RotateCertificate(_Order, kw_only=True, tag="rotate-certificate"):
+class RotateCertificateJob(_Order, kw_only=True, tag="rotate-certificate"):
     """Have the machine make a new key, and get a certificate for it."""
 
     parameters: NoParameters = field(default_factory=NoParameters)
@@ -124,7 +124,7 @@ class RotateCertificate(_Order, kw_only=True, tag="rotate-certificate"):
         return [_step("Rotate the certificate", "rotate-certificate")]
 
 
-class Restart(_Order, kw_only=True, tag="restart"):
+class RestartJob(_Order, kw_only=True, tag="restart"):
     """Stop and start services."""
 
     parameters: RestartParameters = field(default_factory=RestartParameters)
@@ -136,10 +136,10 @@ class Restart(_Order, kw_only=True, tag="restart"):
         return [_step("Restart", "restart-services", *services), check]
 
 
-AnyJob = Update | Reboot | Shutdown | ServiceLogs | RotateCertificate | Restart
+AnyJob = UpdateJob | RebootJob | ShutdownJob | ServiceLogsJob | RotateCertificateJob | RestartJob
 JOB_TYPES: Mapping[str, type[AnyJob]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (Update, Reboot, Shutdown, ServiceLogs, RotateCertificate, Restart)
+    for kind in (UpdateJob, RebootJob, ShutdownJob, ServiceLogsJob, RotateCertificateJob, RestartJob)
 }
 
 

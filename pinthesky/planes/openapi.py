@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,6 +44,13 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in sorted(components.items()) if name not in queries},
+            "responses": {
+                f"Problem{status}": {
+                    "description": text,
+                    "content": {"application/json": {"schema": schema_of[Problem]}},
+                }
+                for status, text in _PROBLEMS.items()
+            },
             "securitySchemes": {"person": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
@@ -58,7 +66,6 @@ def _operation(route: Route, schema_of: Mapping[Any, Any], components: Mapping[s
     problems = dict(_PROBLEMS)
     if route.permission is None:
         del problems["401"], problems["403"]
-    reference = {"application/json": {"schema": schema_of[Problem]}}
     success: dict[str, Any] = {"description": "Done"}
     if route.status != 204:
         success["content"] = {"application/json": {"schema": schema_of[route.types["return"]]}}
@@ -69,10 +76,12 @@ def _operation(route: Route, schema_of: Mapping[Any, Any], components: Mapping[s
         "parameters": parameters,
         "responses": {
             str(route.status): success,
-            **{status: {"description": text, "content": reference} for status, text in problems.items()},
+            **{status: {"$ref": f"#/components/responses/Problem{status}"} for status in problems},
         },
         "security": [] if route.permission is None else [{"person": []}],
     }
+    if text := inspect.getdoc(route.function):
+        operation["description"] = text
     if route.permission is not None:
         operation["x-permission"] = route.permission.value
     if "body" in route.types:

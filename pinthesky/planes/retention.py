@@ -56,7 +56,7 @@ class _Stored:
 
 
 def sweep(home: Home, now_s: float) -> Repairs:
-    """Remove media whose rows have ended, and finish what deleting clips and cameras has left; to be done every hour or so."""
+    """Remove media whose rows have ended, and finish what deleting has left, of cameras too; to be done hourly."""
     repairs = Repairs()
     camera_removal.resume(home)
     for clip in home.clips.marked():
@@ -134,7 +134,7 @@ def _remove_old(home: Home, thing: ThingName, now_s: float, *, repairs: Repairs,
             for each in _objects(home, prefix, thing):
                 if each.named.video.epoch_s - SKEW_MS / 1000 > oldest_s and not every_name:
                     break
-                if each.stored_at_s <= oldest_s and _clip_of(home, each.named) is None:
+                if each.stored_at_s <= oldest_s and _clip_of(home, each.named) is None and not _is_kept(home, each.key):
                     old.append(each.key)
     if stills_days is not None:
         oldest_s = now_s - stills_days * DAY_S
@@ -146,6 +146,12 @@ def _remove_old(home: Home, thing: ThingName, now_s: float, *, repairs: Repairs,
     for start in range(0, len(old), PAGE):
         home.media.delete(old[start : start + PAGE])
     repairs.removed_objects += len(old)
+
+
+def _is_kept(home: Home, key: MediaKey) -> bool:
+    """Whether the store itself knows that an object is starred: its row may be what was lost."""
+    found = home.media.describe(key)
+    return found is not None and found.kept
 
 
 def _clip_of(home: Home, named: Named) -> Clip | None:

@@ -228,6 +228,7 @@ class Router:
     def _serve(self, request: HttpRequest, call: Call) -> HttpAnswer:
         if len(request.body) > BODY_MAX:
             return _answer_problem(413, Problem(f"a body has at most {BODY_MAX} bytes", call.request_id))
+        _check_text(request)
         found = self._find(request)
         if found is None:
             raise NotFound(f"there is no {request.method} {request.path[:200]}")
@@ -274,6 +275,14 @@ class Router:
             logger.error("%s %s failed (%s): %s", request.method, request.path, call.request_id, error)
             return _answer_problem(status, Problem("something here does not work; try again soon", call.request_id))
         return _answer_problem(status, Problem(str(error), call.request_id))
+
+
+def _check_text(request: HttpRequest) -> None:
+    """Raise InvalidInput for halves of surrogate pairs, which could neither be answered nor logged."""
+    try:
+        "".join((request.path, *request.query, *request.query.values())).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput("path", "must be UTF-8, and so must its query") from error
 
 
 def _is_identifier(kind: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import msgspec
 from msgspec.structs import replace
 
-from pinthesky.errors import Conflict, InvalidInput, Unavailable
+from pinthesky.errors import Conflict, InvalidInput, NotFound, Unavailable
 from pinthesky.model.settings import REPORTED_ONLY, SECTIONS, CameraSettings, ModeSettings, parse_section
 from pinthesky.model.shadow import DESIRED_MAX, canonical
 from pinthesky.planes.ports import ShadowState
@@ -48,23 +48,23 @@ def edit(home: Home, thing: ThingName, sections: Sections, *, expected_version: 
     Raises InvalidInput (`section.field` and the bound), Conflict (the version is no longer the expected one),
     NotFound (no such camera).
     """
-    home.cameras.get(thing)
     for _ in range(TRIES_MAX):
+        home.cameras.get(thing)
         before = home.shadows.get(thing) or NOTHING
         if expected_version is not None and before.version != expected_version:
             raise Conflict(f"the settings of {thing} have version {before.version} now, not {expected_version}")
         update = checked_update(sections, before.desired)
         desired = merged(before.desired, update)
         size = len(canonical(desired))
-        if size > DESIRED_MAX:
+        # What has grown too large past these planes may shrink step by step.
+        if size > DESIRED_MAX and size >= len(canonical(dict(before.desired))):
             raise InvalidInput("body", f"all that is desired must have at most {DESIRED_MAX} bytes, it would be {size}")
         try:
             # What was checked is what is there: another change in between would be laid under this one unseen.
             version = home.shadows.desire(thing, update, expected_version=before.version)
         except Conflict:
             continue
-        if "mode" in update:
-            _note_mode(home, thing)
+        _note(home, thing, has_new_mode="mode" in update)
         return Edited(desired, version)
     raise Unavailable(f"the settings of {thing} are changed by too many at once")
 
@@ -115,15 +115,23 @@ def _laid_over(before: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str
     return {field: value for field, value in {**before, **fields}.items() if value is not None}
 
 
-def _note_mode(home: Home, thing: ThingName) -> None:
-    """Write down with the camera what is desired of its mode, so that lists need no shadow."""
+def _note(home: Home, thing: ThingName, *, has_new_mode: bool) -> None:
+    """Write down with the camera what a change of its settings means for it. Raises NotFound."""
+    try:
+        home.cameras.change(thing, lambda camera: with_desired_mode(home, camera) if has_new_mode else camera)
+    except NotFound:
+        # It was removed meanwhile, and its shadow perhaps before this change made it anew.
+        home.shadows.delete(thing)
+        raise
 
-    def noted(camera: Camera) -> Camera:
-        # Read anew for each try: whoever writes last has seen the last change.
-        mode = desired_mode(home.shadows.get(thing) or NOTHING)
-        return replace(camera, mode=mode.mode, mode_until=None if mode.until is None else mode.until * 1000)
 
-    home.cameras.change(thing, noted)
+def with_desired_mode(home: Home, camera: Camera) -> Camera:
+    """The camera with what is desired of its mode now, so that lists need no shadow.
+
+    The shadow is read for each try of a change: whoever writes last has seen the last of it.
+    """
+    mode = desired_mode(home.shadows.get(camera.thing_name) or NOTHING)
+    return replace(camera, mode=mode.mode, mode_until=None if mode.until is None else mode.until * 1000)
 
 
 def desired_mode(shadow: ShadowState) -> ModeSettings:

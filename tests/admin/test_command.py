@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pinthesky.admin import command, requests, shipped
+from pinthesky.admin import command, requests
 from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import Answer
 from pinthesky.errors import InvalidInput, InvariantBroken, Unavailable
+from pinthesky.machine import shipped
 from tests.support.house.source import ROOT
 from tests.support.made_up_pi import MadeUpPi
 
@@ -143,7 +144,7 @@ def test_a_connection_that_systemd_passed_is_answered(tmp_path: Path):
     program = f"""
 import os, socket
 from pathlib import Path
-from pinthesky.admin import command, requests, shipped
+from pinthesky.admin import command, requests
 from pinthesky.admin.installation import Installation
 os.closerange(3, 20)
 ours, theirs = socket.socketpair()

@@ -9,3 +9,4 @@ from tests.support.aws_fixtures import (  # noqa: F401 - fixtures are found by b
     s3,
     session,
 )
+from tests.support.aws_planes import clients  # noqa: F401 - the same

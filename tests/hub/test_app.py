@@ -26,8 +26,9 @@ from awsiot import mqtt5_client_builder
 from cryptography import x509
 
 from pinthesky.device import flags
-from pinthesky.errors import InvalidInput, Unavailable
+from pinthesky.errors import InvalidInput, InvariantBroken, Unavailable
 from pinthesky.hub import app, commands, host_names
+from pinthesky.hub import registry as registry_module
 from pinthesky.hub.app import Hub
 from pinthesky.hub.authority import Authority
 from pinthesky.hub.camera_folder import HubAddress
@@ -399,6 +400,36 @@ def test_a_database_that_is_none_ends_the_start_and_is_left_as_it_is(tmp_path, c
     code, _, said = run_main(capsys, "--data", tmp_path / "hub")
     assert (code, said.count("\n"), "hub.sqlite" in said) == (1, 1, True)
     assert (tmp_path / "hub" / "hub.sqlite").read_bytes().startswith(b"no database")
+
+
+def test_a_database_of_a_newer_hub_is_refused_and_the_folder_left_free(tmp_path):
+    made = Foundation.lay(tmp_path / "hub")
+    made.database.migrate("registry", [*registry_module._SCHEMA, "CREATE TABLE of_tomorrow (a)"])
+    made.close()
+    for _ in range(2):
+        with pytest.raises(InvariantBroken, match="newer version"):
+            Foundation.lay(tmp_path / "hub")
+
+
+@pytest.mark.parametrize("name", ["authority", "hub.sqlite"])
+def test_a_name_that_is_taken_by_something_else_is_told(tmp_path, name):
+    taken = tmp_path / "hub" / name
+    Foundation.lay(tmp_path / "hub").close()
+    if taken.is_dir():
+        shutil.rmtree(taken)
+        taken.write_text("")
+    else:
+        taken.unlink()
+        taken.mkdir()
+    with pytest.raises((InvalidInput, Unavailable), match=str(tmp_path / "hub")):
+        Foundation.lay(tmp_path / "hub")
+
+
+def test_a_folder_whose_lock_cannot_be_taken_is_told(tmp_path):
+    Foundation.lay(tmp_path / "hub").close()
+    (tmp_path / "hub" / ".lock").mkdir()
+    with pytest.raises(InvalidInput, match="cannot use"):
+        DataFolder(tmp_path / "hub").hold()
 
 
 def test_a_camera_is_not_made_where_nothing_can_be_written(tmp_path, capsys, monkeypatch):

@@ -7,8 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
 
 from pinthesky.hub.metrics import Figure, Metrics
 from pinthesky.version import __version__
@@ -35,6 +36,19 @@ def values_of(metrics_text: str) -> dict[str, float]:
         for family in text_string_to_metric_families(metrics_text)
         for sample in family.samples
     }
+
+
+def test_sockets_pass_and_are_no_requests(metrics):
+    async def greet(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("hello")
+        await socket.close()
+
+    app = Starlette(routes=[*metrics.routes(), WebSocketRoute("/socket", greet)])
+    client = TestClient(metrics.counted(app, "web"), client=("192.168.1.9", 4711))
+    with client.websocket_connect("/socket") as socket:
+        assert socket.receive_text() == "hello"
+    assert "pits_http_requests_total{" not in client.get("/metrics").text
 
 
 def test_a_hub_without_trouble_is_ok(metrics, client):

@@ -148,6 +148,17 @@ def test_it_waits_for_a_broker_that_is_not_there_yet(tmp_path: Path):
         mqtt.stop()
 
 
+def test_a_broker_that_refuses_the_hub_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    broker = HubBroker(tmp_path)
+    broker._settings[-1] = "allow_anonymous false"
+    with broker:
+        mqtt = HubMqtt(broker.socket)
+        mqtt.start()
+        wait_until(lambda: "The broker refuses the hub: Not authorized" in caplog.messages)
+        assert not mqtt.is_connected
+        mqtt.stop()
+
+
 def test_what_waits_for_the_broker_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(mqtt_module, "WAITING_MESSAGES_MAX", 5)
     monkeypatch.setattr(mqtt_module, "WAITING_BYTES_MAX", 100)
@@ -211,7 +222,8 @@ def test_what_an_earlier_program_subscribed_and_this_one_does_not_is_not_waited_
         for number in range(mqtt_module.RECEIVED_MAX + 10):
             cloud.send("pinthesky/old", number)
         cloud.publish("pinthesky/new", b"arrives")
-    wait_until(lambda: received == [b"arrives"])
+        wait_until(lambda: received)
+    assert received == [b"arrives"]
 
 
 def test_each_of_several_receivers_gets_a_message(mqtt: HubMqtt):

@@ -393,7 +393,7 @@ def test_a_broken_connection_leaves_nothing(yard: Yard):
     half.socket.close()
     wait_until(lambda: not any(half.incoming.iterdir()))
     assert yard.files() == before
-    assert yard.hub.folder.usage().size == yard.hub.index.usage().size
+    wait_until(lambda: yard.hub.folder.usage().size == yard.hub.index.usage().size)
 
 
 def test_a_removed_cameras_upload_is_cut_within_seconds(yard: Yard, monkeypatch: pytest.MonkeyPatch):

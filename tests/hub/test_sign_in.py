@@ -450,7 +450,7 @@ def test_the_page_of_a_link_runs_its_own_script_and_no_other(world: World):
     script = answer.text.partition("<script>")[2].partition("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in answer.headers["content-security-policy"]
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["referrer-policy"] == "same-origin"
 
 
 def test_what_stands_in_a_query_is_shown_as_text(world: World):

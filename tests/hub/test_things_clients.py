@@ -179,6 +179,51 @@ def test_the_sdk_is_told_why_a_job_request_is_refused(device: mqtt5.Client, hub:
     assert error.execution_state.status == iotjobs.JobStatus.QUEUED
 
 
+def test_the_sdk_is_told_of_a_version_conflict(device: mqtt5.Client, hub: ThingsHub):
+    client = iotshadow.IotShadowClientV2(device, OPTIONS)
+    state = iotshadow.ShadowState(desired={"a": 1})
+    named = {"thing_name": THING, "shadow_name": "pinthesky", "state": state}
+    client.update_named_shadow(iotshadow.UpdateNamedShadowRequest(**named)).result(10)
+    with pytest.raises(V2ServiceException) as refused:
+        client.update_named_shadow(iotshadow.UpdateNamedShadowRequest(**named, version=7)).result(10)
+    assert refused.value.modeled_error.code == 409
+
+
+def test_the_sdk_reports_the_steps_of_a_job_and_its_failure(device: mqtt5.Client, hub: ThingsHub):
+    client = iotjobs.IotJobsClientV2(device, OPTIONS)
+    hub.jobs.create(JobId("collect-logs"), {"version": "1.0"}, [THING])
+    where = {"thing_name": THING, "job_id": "collect-logs"}
+    client.update_job_execution(
+        iotjobs.UpdateJobExecutionRequest(
+            **where,
+            status=iotjobs.JobStatus.IN_PROGRESS,
+            status_details={"step": "2"},
+            step_timeout_in_minutes=5,
+            client_token="mine",
+        )
+    ).result(10)
+    described = client.describe_job_execution(
+        iotjobs.DescribeJobExecutionRequest(**where, execution_number=1, include_job_document=False)
+    ).result(10)
+    failed = client.update_job_execution(
+        iotjobs.UpdateJobExecutionRequest(
+            **where,
+            status=iotjobs.JobStatus.FAILED,
+            status_details={"reason": "no such file", "stderr": ""},
+            include_job_execution_state=True,
+            include_job_document=True,
+        )
+    ).result(10)
+    nothing = client.start_next_pending_job_execution(
+        iotjobs.StartNextPendingJobExecutionRequest(thing_name=THING)
+    ).result(10)
+
+    assert (described.execution.status_details, described.execution.job_document) == ({"step": "2"}, None)
+    assert (failed.execution_state.status, failed.job_document) == (iotjobs.JobStatus.FAILED, {"version": "1.0"})
+    assert hub.jobs.execution(JobId("collect-logs"), THING).details == {"reason": "no such file", "stderr": ""}
+    assert nothing.execution is None
+
+
 def test_paho_gets_the_answer_with_its_token(broker: Broker, hub: ThingsHub):
     base = "$aws/things/yard/shadow/name/pinthesky"
     with broker.client("yard") as thing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -74,6 +75,22 @@ def test_a_write_that_was_taken_in_part_is_finished(slot, monkeypatch):
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:3], at))
     write_slot(slot, b'{"b":"9876543210"}')
     assert slot.read_bytes() == b'{"b":"9876543210"}'
+
+
+def test_a_disk_without_room_leaves_the_old_content_whole(slot, monkeypatch):
+    write_slot(slot, b'{"a":1}')
+    pwrite = os.pwrite
+
+    def nearly_full(descriptor: int, data: bytes, at: int) -> int:
+        if at + len(data) > 10:
+            pwrite(descriptor, data[:2], at)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", nearly_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_slot(slot, b'{"b":"0123456789"}')
+    assert slot.read_bytes() == b'{"a":1}'
 
 
 def test_one_write_then_the_cut_so_every_state_between_is_whole(slot, monkeypatch):

@@ -54,6 +54,8 @@ class FakeShadows:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._shadows: dict[ThingName, shadow_document.Shadow] = {}
+        self._deleted: dict[ThingName, int] = {}
+        """A shadow of the same name goes on from the version that it had, as AWS IoT does it."""
 
     def get(self, thing: ThingName) -> ShadowState | None:
         shadow = self._shadows.get(thing)
@@ -67,15 +69,20 @@ class FakeShadows:
         return self._update(thing, {"desired": sections}, expected_version)
 
     def delete(self, thing: ThingName) -> None:
-        self._shadows.pop(thing, None)
+        gone = self._shadows.pop(thing, None)
+        if gone is not None:
+            self._deleted[thing] = gone.version
 
     def report(self, thing: ThingName, sections: Mapping[str, Any]) -> int:
         """What the camera says of its settings."""
         return self._update(thing, {"reported": sections}, None)
 
     def _update(self, thing: ThingName, state: dict[str, Any], version: int | None) -> int:
+        there = self._shadows.get(thing)
+        if version == 0 and there is None:
+            version = None
         request = shadow_document.decode(shadow_document.encode({"state": state, "version": version}))
-        before = self._shadows.get(thing, shadow_document.Shadow())
+        before = there or shadow_document.Shadow(version=self._deleted.get(thing, 0))
         after = shadow_document.apply(before, shadow_document.parse_update(request), int(self._clock()))
         self._shadows[thing] = after
         return after.version

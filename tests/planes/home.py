@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from pinthesky.hub.database import Database
 from pinthesky.hub.records import SqliteTable
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.people import Email, Person, PersonId, Role
+from pinthesky.planes.control_plane import surface
 from pinthesky.planes.home import Home
 from pinthesky.planes.routing import HttpRequest
-from tests.planes import surface
 from tests.planes.fakes import (
     Clock,
     FakeAccessTokens,
@@ -48,6 +49,15 @@ NOBODY = None
 EVERYBODY = (OWNER, MEMBER, VIEWER, GUEST, STRANGER)
 
 
+class UnsyncedDatabase(Database):
+    """The hub's, without waiting for the disk: ten times as quick, and no test of the planes cuts the power."""
+
+    def _open(self) -> sqlite3.Connection:
+        connection = super()._open()
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+
 @dataclass(frozen=True, kw_only=True)
 class StagedHome(Home):
     """A home whose ports are fakes that a test may look at. `clock.now_s` may be set."""
@@ -70,7 +80,7 @@ class StagedHome(Home):
 def make_home(tmp_path: Path) -> StagedHome:
     """An empty home in `tmp_path`, with EVERYBODY in it. Close its `database` at the end (the fixture `home` does)."""
     clock = Clock()
-    database = Database(tmp_path / "hub.sqlite")
+    database = UnsyncedDatabase(tmp_path / "hub.sqlite")
     media = FakeMedia(clock)
     return StagedHome(
         clock=clock,

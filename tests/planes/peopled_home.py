@@ -64,7 +64,7 @@ class PeopledHome:
             "name": "outside",
             "tag": "dogs",
             "person": VIEWER.id,
-            "job_type": "reboot",
+            "kind": "reboot",
             "number": "1",
         }
         self._fill()
@@ -99,7 +99,7 @@ class PeopledHome:
         for number, thing in enumerate((GARDEN, HALL)):
             self._record(thing, number)
         registration = ask_for(home, None, "POST", "/registrations", {"csr": REQUEST})
-        self.shared |= {"user_code": registration["user_code"]}
+        self.shared |= {"code": registration["user_code"]}
         for person in EVERYBODY:
             self._settle(person)
 
@@ -132,7 +132,7 @@ class PeopledHome:
         self.of_person[person.id] = {"session": session.id}
         if person.role is None:
             self.of_person[person.id] |= {"ticket": "0" * 32, "connection": "none", "subscription": "0" * 32}
-            self.of_person[person.id]["invoke_id"] = "live"
+            self.of_person[person.id]["invoke"] = "live"
             return
         console = Console(home, person)
         camera = "garden" if person.groups else "hall"
@@ -141,7 +141,7 @@ class PeopledHome:
         self.of_person[person.id] |= {
             "ticket": ask_for(home, person, "POST", "/tokens")["id"],
             "connection": str(console.id),
-            "invoke_id": "live",
+            "invoke": "live",
             "subscription": ask_for(home, person, "POST", "/subscriptions", body)["id"],
         }
 
@@ -174,5 +174,5 @@ BODIES: dict[str, Any] = {
     "PUT /jobs/{job}": {"description": "why"},
     "POST /registrations": {"csr": REQUEST},
     "POST /registrations/token": {"device_code": "never given"},
-    "POST /registrations/{user_code}": {"decision": "deny"},
+    "POST /registrations/{code}": {"decision": "deny"},
 }

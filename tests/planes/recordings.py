@@ -8,7 +8,7 @@ from typing import Any
 from pinthesky.model.identifiers import EventId, MediaKey, ThingName
 from pinthesky.planes import pushes
 from pinthesky.planes.ingest import device_events, media_events
-from pinthesky.planes.records.clips import VideoId
+from pinthesky.planes.records.clips import Clip, VideoId
 from pinthesky.planes.records.pushes import Push
 from tests.planes.home import OWNER, StagedHome
 
@@ -32,7 +32,7 @@ def store_clip(home: StagedHome, thing: ThingName, at_s: float, event: EventId |
     """What a camera's upload of a clip does to the store. Nobody is told of it."""
     video = video_id(at_s, event)
     metadata = {"trigger": "motion", "duration": "30.000", "start": f"{at_s:.3f}", "part": "1", **said}
-    home.media.store(clip_key(thing, video), **metadata)
+    home.media.store(clip_key(thing, video), b"media", "video/mp4", **metadata)
     return video
 
 
@@ -40,6 +40,23 @@ def add_clip(home: StagedHome, thing: ThingName, at_s: float, event: EventId | N
     """A clip that is stored, and taken in."""
     video = store_clip(home, thing, at_s, event, **said)
     media_events.stored(home, clip_key(thing, video), home.clock())
+    return video
+
+
+def add_row(home: StagedHome, thing: ThingName, at_s: float, event: EventId) -> VideoId:
+    """A clip that was taken in some time ago: its row and nothing else, for tests that need very many."""
+    video = video_id(at_s, event)
+    started_at = round(at_s * 1000)
+    clip = Clip(
+        thing_name=thing,
+        video=video,
+        media_key=clip_key(thing, video),
+        started_at=started_at,
+        stored_at=home.clock.now_ms,
+        size=5,
+        event_id=event,
+    )
+    assert home.clips.add(clip)
     return video
 
 
@@ -53,7 +70,7 @@ def add_thumbnail(home: StagedHome, thing: ThingName, video: VideoId) -> MediaKe
 def say(home: StagedHome, thing: ThingName, name: str, **fields: Any) -> device_events.Taken:
     """An event of a camera arrives, stamped now unless it says otherwise."""
     document = {"name": name, "thing_name": str(thing), "timestamp": home.clock(), **fields}
-    return device_events.received(home, thing, json.dumps(document).encode(), home.clock())
+    return device_events.received(home, thing, json.dumps(document).encode(), now_s=home.clock())
 
 
 def say_motion(home: StagedHome, thing: ThingName, event: EventId, **fields: Any) -> device_events.Taken:

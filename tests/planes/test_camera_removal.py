@@ -120,6 +120,15 @@ def test_a_new_camera_of_the_same_name_keeps_what_is_its_own(fleet: StagedHome, 
     assert [key for key in fleet.media.stored if key.startswith("capture_images/garden/")] == [recorded.still]
 
 
+def test_a_new_camera_of_the_same_name_takes_settings(fleet: StagedHome):
+    ask_for(fleet, OWNER, "POST", "/cameras/garden/configuration", {"framerate": 5})
+    ask_for(fleet, OWNER, "DELETE", "/cameras/garden")
+    add_camera(fleet, GARDEN)
+    assert ask_for(fleet, OWNER, "GET", "/cameras/garden/configuration")["version"] == 0
+    desired = ask_for(fleet, OWNER, "POST", "/cameras/garden/configuration", {"framerate": 6}, expectedVersion=0)
+    assert desired["desired"] == {"camera": {"framerate": 6}}
+
+
 def test_what_a_camera_says_while_it_is_removed_does_not_bring_it_back(fleet: StagedHome, monkeypatch):
     remove = fleet.things.remove
 

@@ -145,6 +145,12 @@ def test_a_bad_query_names_its_parameter(query, field):
     assert (status, problem["field"]) == (400, field)
 
 
+@pytest.mark.parametrize("path, query", [("/nothing\ud800", {}), ("/cameras", {"a\ud800": "b"})])
+def test_what_has_no_utf8_form_is_bad_input(path, query):
+    status, problem = ask("GET", path, who=OWNER, **query)
+    assert (status, problem["field"]) == (400, "path")
+
+
 def test_a_name_that_no_camera_can_have_is_bad_input():
     status, problem = ask("GET", "/cameras/..%2f", who=OWNER)
     assert (status, problem["field"]) == (400, "thing")

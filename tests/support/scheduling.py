@@ -24,6 +24,7 @@ STARTS_FIRST = (
     "tests/faults/test_network.py",
     "tests/admin/test_on_systemd.py",
     "tests/daemon/",
+    "tests/fleet/",
     "tests/faults/",
     "tests/contracts/",
     "tests/test_benchmarks.py",

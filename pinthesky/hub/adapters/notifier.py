@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
 from pinthesky.hub.mail import Mailer
-from pinthesky.hub.webhooks import Webhooks
+from pinthesky.hub.webhooks import Webhooks, check_host
 from pinthesky.machine.permanent_thread import Crash, PermanentThread
 from pinthesky.model.identifiers import MediaKey
 from pinthesky.model.people import Email
@@ -83,8 +84,8 @@ class HubNotifier(PermanentThread):
             raise InvalidInput("protocol", f"must be {' or '.join(sorted(self.protocols))} on this hub")
         if destination.protocol == "email":
             Email.parse(destination.endpoint, "endpoint")
-        elif _ADDRESS.fullmatch(destination.endpoint) is None:
-            raise InvalidInput("endpoint", "must be an https:// or http:// address of at most 1700 characters")
+        else:
+            _check_web_address(destination.endpoint)
 
     def withdraw(self, destination: Destination) -> None:
         """See `planes.ports.Notifier`."""
@@ -157,6 +158,18 @@ class HubNotifier(PermanentThread):
         except (NotFound, InvalidInput, Unavailable) as error:
             logger.info("An alert goes without its picture: %s", error)
             return None
+
+
+def _check_web_address(address: str) -> None:
+    """Raise InvalidInput."""
+    if _ADDRESS.fullmatch(address) is None:
+        raise InvalidInput("endpoint", "must be an https:// or http:// address of at most 1700 characters")
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+        check_host(host)
+    except ValueError as error:
+        raise InvalidInput("endpoint", str(error)) from error
 
 
 def _name(errand: _Errand) -> str:

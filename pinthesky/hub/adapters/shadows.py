@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from pinthesky.errors import NotFound
+from pinthesky.errors import Conflict, NotFound
 from pinthesky.hub.shadows import Shadows
 from pinthesky.model.identifiers import SHADOW_NAME, ThingName
 from pinthesky.planes.ports import ShadowState
@@ -32,8 +32,11 @@ class HubShadows:
     ) -> int:
         """See `planes.ports.Shadows`."""
         document: dict[str, Any] = {"state": {"desired": dict(sections)}}
-        if expected_version is not None:
+        if expected_version:
             document["version"] = expected_version
+        elif expected_version == 0 and self.get(thing) is not None:
+            # No version to send: a shadow that was deleted goes on from the one that it had.
+            raise Conflict(f"the settings of {thing} have been changed meanwhile")
         return int(self._shadows.update(thing, SHADOW_NAME, document)["version"])
 
     def delete(self, thing: ThingName) -> None:

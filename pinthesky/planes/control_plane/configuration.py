@@ -59,7 +59,7 @@ def get_configuration(call: Call, thing: ThingName, query: ConfigurationQuery) -
 
 @routes.post("/cameras/{thing}/configuration", Permission.OPERATE, "Change a camera's settings")
 def change_configuration(
-    call: Call, thing: ThingName, query: ConfigurationEditQuery, body: dict[str, Any]
+    call: Call, thing: ThingName, *, query: ConfigurationEditQuery, body: dict[str, Any]
 ) -> Configuration:
     """Sections with fields, laid over what is desired; null takes a field or a section out of it.
 

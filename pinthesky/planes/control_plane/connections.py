@@ -62,12 +62,12 @@ def list_live_sessions(call: Call, connection: ConnectionId, query: ListQuery) -
     return Items(items=seen, next_token=tokens.seal(page.next, name))
 
 
-@routes.get("/connections/{connection}/sessions/{invoke_id}", Permission.READ, "A live view that was started")
-def get_live_session(call: Call, connection: ConnectionId, invoke_id: InvokeId) -> LiveSession:
+@routes.get("/connections/{connection}/sessions/{invoke}", Permission.READ, "A live view that was started")
+def get_live_session(call: Call, connection: ConnectionId, invoke: InvokeId) -> LiveSession:
     """As in the list."""
-    session = call.home.sockets.live(_found(call, connection).id, invoke_id)
+    session = call.home.sockets.live(_found(call, connection).id, invoke)
     if not call.person.sees(session.camera):
-        raise NotFound(f"there is no session {invoke_id}")
+        raise NotFound(f"there is no session {invoke}")
     return session
 
 

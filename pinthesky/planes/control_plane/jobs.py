@@ -104,12 +104,12 @@ def list_job_types(call: Call, query: ListQuery) -> Items[JobType]:
     return page_of(types, lambda each: each.type, query, tokens=call.home.page_tokens, name="job types")
 
 
-@routes.get("/jobTypes/{job_type}", Permission.OWN, "One kind of job")
-def get_job_type(call: Call, job_type: JobTypeName) -> JobType:  # noqa: ARG001 - every route has its call
+@routes.get("/jobTypes/{kind}", Permission.OWN, "One kind of job")
+def get_job_type(call: Call, kind: JobTypeName) -> JobType:  # noqa: ARG001 - every route has its call
     """With the JSON Schema of its parameters."""
-    if job_type not in JOB_TYPES:
-        raise NotFound(f"there are no jobs of type {job_type}")
-    return _job_type(job_type)
+    if kind not in JOB_TYPES:
+        raise NotFound(f"there are no jobs of type {kind}")
+    return _job_type(kind)
 
 
 @routes.get("/jobs", Permission.OWN, "Jobs, the newest first")
@@ -196,7 +196,7 @@ def cancel_execution(call: Call, job: JobId, thing: ThingName) -> Execution:
 @routes.delete(
     "/jobs/{job}/executions/{thing}/number/{number}", Permission.OWN, "Cancel and forget one camera's execution"
 )
-def delete_execution(call: Call, job: JobId, thing: ThingName, number: ExecutionNumber) -> None:
+def delete_execution(call: Call, job: JobId, thing: ThingName, *, number: ExecutionNumber) -> None:
     """Its other tries stay."""
     call.home.jobs.delete_execution(job, thing, int(number))
 

@@ -112,9 +112,11 @@ def get_myself(call: Call) -> Myself:
 
 @routes.put("/people/{person}", Permission.OWN, "Change somebody's role")
 def change_person(call: Call, person: PersonId, body: PersonChange) -> PersonView:
-    """In force at the person's next request, message and push. 409 where no owner would be left."""
+    """In force at once: open connections are closed, and come back with it. 409 where no owner would be left."""
     groups = _groups(call, body.role, body.groups)
-    return _view(call.home.people.change(person, body.role, groups))
+    changed = call.home.people.change(person, body.role, groups)
+    close_all_of(call.home, person)
+    return _view(changed)
 
 
 @routes.delete("/people/{person}", Permission.OWN, "Uninvite somebody")

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Throttled
 from pinthesky.model.identifiers import GroupName, ThingName
+from pinthesky.model.networks import network_of
 from pinthesky.planes.authorization import Permission
 from pinthesky.planes.listing import EpochMs
 from pinthesky.planes.ports import DeviceIdentity
-from pinthesky.planes.records.attempts import network_of
 from pinthesky.planes.records.registrations import LIFETIME_S, Registration, State, UserCode
 from pinthesky.planes.routing import Call, OAuthError, Routes
 from pinthesky.planes.signing_request import REQUEST_MAX, requested_key
@@ -168,39 +168,31 @@ def poll_registration(call: Call, body: RegistrationPoll) -> RegisteredDevice:
     raise OAuthError("authorization_pending", "nobody has decided yet")
 
 
-@routes.get("/registrations/{user_code}", Permission.OWN, "The device that shows a code")
-def get_registration(call: Call, user_code: UserCode) -> RegistrationView:
+@routes.get("/registrations/{code}", Permission.OWN, "The device that shows a code")
+def get_registration(call: Call, code: UserCode) -> RegistrationView:
     """The code is taken in any case, with or without its dash."""
-    return _view(_by_user_code(call, user_code))
+    return _view(_by_user_code(call, code))
 
 
-@routes.post("/registrations/{user_code}", Permission.OWN, "Let a device in, or deny it")
-def decide_registration(call: Call, user_code: UserCode, body: Decision) -> RegistrationView:
+@routes.post("/registrations/{code}", Permission.OWN, "Let a device in, or deny it")
+def decide_registration(call: Call, code: UserCode, body: Decision) -> RegistrationView:
     """409 where somebody has decided already, or the name is taken; then another name can be given."""
-    _by_user_code(call, user_code)
+    _by_user_code(call, code)
     if body.decision == "deny":
-        return _view(_take(call, user_code, "denied"))
+        return _view(_take(call, code, "denied"))
     if body.thing_name is None:
         raise InvalidInput("thingName", "must be there to approve")
     if len(call.home.groups.get_many(body.groups)) != len(set(body.groups)):
         raise InvalidInput("groups", "must be groups that are there")
-    registration = _take(call, user_code, "approving")
+    registration = _take(call, code, "approving")
     try:
         identity = call.home.things.register(body.thing_name, registration.csr)
     except PinTheSkyError:
-        call.home.registrations.change(user_code, lambda before: replace(before, state="pending", decided_by=None))
+        call.home.registrations.change(code, lambda before: replace(before, state="pending", decided_by=None))
         raise
     # The device gets its certificate even if something fails below: its thing exists from here on.
-    until = int(call.now_s + FETCH_S) * 1000
     approved = call.home.registrations.change(
-        user_code,
-        lambda before: replace(
-            before,
-            state="approved",
-            thing=body.thing_name,
-            identity=identity,
-            expires_at=max(before.expires_at, until),
-        ),
+        code, lambda before: replace(before, state="approved", thing=body.thing_name, identity=identity)
     )
     _make_camera(call, body.thing_name, body)
     return _view(approved)
@@ -216,12 +208,14 @@ def _make_camera(call: Call, thing: ThingName, decision: Decision) -> None:
 
 
 def _take(call: Call, user_code: UserCode, state: State) -> Registration:
-    """Decide, if nobody else has. Raises Conflict."""
+    """Decide, if nobody else has; there is time from here on to hear of it. Raises Conflict."""
+    until = int(call.now_s + FETCH_S) * 1000
 
     def decided(before: Registration) -> Registration:
         if before.state != "pending":
             raise Conflict(f"the device with the code {user_code.shown} is {before.state} already")
-        return replace(before, state=state, decided_by=call.person.person.id)
+        expires_at = max(before.expires_at, until)
+        return replace(before, state=state, decided_by=call.person.person.id, expires_at=expires_at)
 
     return call.home.registrations.change(user_code, decided)
 

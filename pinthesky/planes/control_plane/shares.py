@@ -57,7 +57,7 @@ class SharedClip(Struct, kw_only=True, rename="camel"):
 
 
 @routes.post("/videos/{video}/cameras/{thing}/share", Permission.OPERATE, "Share a clip", status=201)
-def share_video(call: Call, video: VideoId, thing: ThingName, body: NewShare) -> ShareView:
+def share_video(call: Call, video: VideoId, thing: ThingName, *, body: NewShare) -> ShareView:
     """The link ends at its time, when it is revoked, and with the clip."""
     call.home.clips.get(thing, video)
     now_ms = round(call.now_s * 1000)
@@ -75,7 +75,7 @@ def share_video(call: Call, video: VideoId, thing: ThingName, body: NewShare) ->
 
 
 @routes.get("/videos/{video}/cameras/{thing}/share", Permission.OPERATE, "Shares of a clip")
-def list_video_shares(call: Call, video: VideoId, thing: ThingName, query: ListQuery) -> Items[ShareView]:
+def list_video_shares(call: Call, video: VideoId, thing: ThingName, *, query: ListQuery) -> Items[ShareView]:
     """Those that hold good."""
     call.home.clips.get(thing, video)
     return _listed(call, query, thing=thing, video=video)

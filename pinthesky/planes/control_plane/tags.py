@@ -130,13 +130,13 @@ def list_video_tags(call: Call, video: VideoId, thing: ThingName) -> Items[TagNa
 
 
 @routes.post("/videos/{video}/cameras/{thing}/tags", Permission.OPERATE, "Put a clip under tags")
-def tag_video(call: Call, video: VideoId, thing: ThingName, body: TagNames) -> VideoView:
+def tag_video(call: Call, video: VideoId, thing: ThingName, *, body: TagNames) -> VideoView:
     """Under all of them, or, where one is not there, under none."""
     return _tag(call.home, thing, video, names=set(body.tags))
 
 
 @routes.delete("/videos/{video}/cameras/{thing}/tags/{tag}", Permission.OPERATE, "Take a clip from under a tag")
-def untag_video(call: Call, video: VideoId, thing: ThingName, tag: TagName) -> None:
+def untag_video(call: Call, video: VideoId, thing: ThingName, *, tag: TagName) -> None:
     """One that is not under it is no error."""
     call.home.clips.change(thing, video, lambda before: with_tags(before, {*before.tags} - {tag}))
 

@@ -144,7 +144,7 @@ def get_video(call: Call, video: VideoId, thing: ThingName) -> VideoView:
 
 
 @routes.put("/videos/{video}/cameras/{thing}", Permission.OPERATE, "Star or describe a clip")
-def change_video(call: Call, video: VideoId, thing: ThingName, body: VideoChange) -> VideoView:
+def change_video(call: Call, video: VideoId, thing: ThingName, *, body: VideoChange) -> VideoView:
     """A starred clip never expires. Without its star a clip that is past its time stays for one more day."""
     before = call.home.clips.get(thing, video)
     if body.starred is True:
@@ -165,11 +165,11 @@ def change_video(call: Call, video: VideoId, thing: ThingName, body: VideoChange
 @routes.delete("/videos/{video}/cameras/{thing}", Permission.OPERATE, "Delete a clip")
 def delete_video(call: Call, video: VideoId, thing: ThingName) -> None:
     """It is gone from every list at once, and what was stored of it as soon as the store can be reached."""
-    clip_removal.delete_clip(call.home, thing, video, call.now_s)
+    clip_removal.delete_clip(call.home, thing, video, now_s=call.now_s)
 
 
 @routes.get("/videos/{video}/cameras/{thing}/url", Permission.READ, "Where a clip can be fetched")
-def get_video_url(call: Call, video: VideoId, thing: ThingName, query: UrlQuery) -> VideoUrl:
+def get_video_url(call: Call, video: VideoId, thing: ThingName, *, query: UrlQuery) -> VideoUrl:
     """Holds good for some minutes; ask again for each use."""
     clip = call.home.clips.get(thing, video)
     return clip_url(call, clip, URL_S, download=query.download)

@@ -151,7 +151,10 @@ def invoke(asking: Asking, payload: InvokePayload) -> InvokeBody:
     home.cameras.get(payload.camera)
     socket = _own(asking, payload.connection_id)
     invoke_id = payload.invoke_id or InvokeId(secrets.token_hex(16))
-    context = {**(event.context or {}), "connection": connection_of(home, socket.id, socket.manager_id, invoke_id)}
+    context = {
+        **(event.context or {}),
+        "connection": connection_of(home, socket.id, socket.manager_id, invoke_id=invoke_id),
+    }
     if event.session is not None:
         context["session"] = event.session
     command = parse_command({"name": event.name, "context": context})
@@ -162,7 +165,7 @@ def invoke(asking: Asking, payload: InvokePayload) -> InvokeBody:
             LiveSession(
                 invoke_id=invoke_id, camera=payload.camera, started_at=asking.now_ms, transport=command.transport
             ),
-            command,
+            command=command,
         )
     home.connections.allow_answer(socket.id, payload.camera)
     home.commands.send(payload.camera, _as_document(command))
@@ -237,7 +240,7 @@ def _own(asking: Asking, connection: ConnectionId | None) -> Socket:
     return socket
 
 
-def _note_live_view(asking: Asking, socket: Socket, session: LiveSession, command: Record) -> None:
+def _note_live_view(asking: Asking, socket: Socket, session: LiveSession, *, command: Record) -> None:
     sockets = asking.home.sockets
     if command.session.stop:
         sockets.stop(socket.id, session.invoke_id)

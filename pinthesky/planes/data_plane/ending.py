@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pinthesky.errors import PinTheSkyError
 from pinthesky.model.commands import InvokeId
@@ -31,16 +31,34 @@ def forget(home: Home, connection: ConnectionId) -> None:
     """Do what the end of a connection asks for; a second time there is nothing left to do."""
     socket = home.sockets.remove(connection)
     manager = connection if socket is None else socket.manager_id
-    while live := home.sockets.live_page(connection, limit=LIMIT_MAX).rows:
-        for session in live:
-            home.sockets.stop(connection, session.invoke_id)
-            _stop_live_view(home, session.camera, connection_of(home, connection, manager, session.invoke_id))
+    stop_live_views(home, connection, manager)
     for session_socket in home.sockets.sessions_of(connection):
         close(home, session_socket)
 
 
+def stop_live_views(
+    home: Home,
+    connection: ConnectionId,
+    manager: ConnectionId,
+    *,
+    unless: Callable[[ThingName], bool] = lambda _camera: False,
+) -> None:
+    """Stop what a connection has started on cameras, but for those that `unless` names."""
+    after = None
+    while True:
+        live, after = home.sockets.live_page(connection, limit=LIMIT_MAX, after=after)
+        for session in live:
+            if not unless(session.camera):
+                home.sockets.stop(connection, session.invoke_id)
+                _stop_live_view(
+                    home, session.camera, connection_of(home, connection, manager, invoke_id=session.invoke_id)
+                )
+        if after is None:
+            return
+
+
 def connection_of(
-    home: Home, connection: ConnectionId, manager: ConnectionId, invoke_id: InvokeId
+    home: Home, connection: ConnectionId, manager: ConnectionId, *, invoke_id: InvokeId
 ) -> dict[str, str | None]:
     """The `connection` of a command's context: where the camera sends its answer."""
     return {

@@ -17,10 +17,9 @@ from pinthesky.model.people import Person, PersonId
 from pinthesky.planes.authorization import Access
 from pinthesky.planes.data_plane import protocol
 from pinthesky.planes.data_plane.actions import ACTIONS, Asking, check_manager, check_room
-from pinthesky.planes.data_plane.ending import close, forget
+from pinthesky.planes.data_plane.ending import close, forget, stop_live_views
 from pinthesky.planes.data_plane.limits import (
     IDLE_S,
-    LIFETIME_S,
     MESSAGES_BEFORE_CLOSING,
     MESSAGES_MAX,
     SIGN_IN_S,
@@ -117,13 +116,21 @@ def closed(home: Home, connection: ConnectionId) -> None:
 def close_overdue(home: Home, now_s: float) -> int:
     """Close whoever has not logged in in time, was silent too long, is too old, or is no longer invited.
 
-    To be called about every ten seconds at home and every minute in AWS. Returns how many were closed.
+    Live views of cameras that a person may not see any more are stopped. To be called about every ten seconds at home,
+    and every minute in AWS. Returns how many connections were closed.
     """
-    people: dict[PersonId, bool] = {}
-    overdue = [each.id for each in home.sockets.everyone() if _is_overdue(home, each, people, now_s=now_s)]
-    for connection in overdue:
-        close(home, connection)
-    return len(overdue)
+    people: dict[PersonId, Access | None] = {}
+    closed_count = 0
+    for socket in list(home.sockets.everyone()):
+        if socket.person is not None and socket.person not in people:
+            people[socket.person] = _access(home, socket)
+        access = None if socket.person is None else people[socket.person]
+        if _is_overdue(socket, access, now_s=now_s):
+            close(home, socket.id)
+            closed_count += 1
+        elif access is not None and not access.sees_everything:
+            stop_live_views(home, socket.id, socket.manager_id, unless=access.sees)
+    return closed_count
 
 
 def _answer(home: Home, socket: Socket, message: str | bytes, *, access: Access | None, now_s: float) -> Answered:
@@ -202,13 +209,7 @@ def _manager_of(home: Home, kind: str, given: str | None, *, person: Person | No
     return check_manager(home, ConnectionId.parse(given, MANAGER), person)
 
 
-def _is_overdue(home: Home, socket: Socket, people: dict[PersonId, bool], *, now_s: float) -> bool:
-    if now_s >= socket.connected_at / 1000 + LIFETIME_S:
+def _is_overdue(socket: Socket, access: Access | None, *, now_s: float) -> bool:
+    if now_s >= socket.expires_at / 1000 or now_s >= socket.last_active_at / 1000 + IDLE_S + IDLE_GRACE_S:
         return True
-    if now_s >= socket.last_active_at / 1000 + IDLE_S + IDLE_GRACE_S:
-        return True
-    if socket.person is None:
-        return now_s >= socket.connected_at / 1000 + SIGN_IN_S
-    if socket.person not in people:
-        people[socket.person] = _invited(home, socket.person) is not None
-    return not people[socket.person]
+    return access is None and (socket.person is not None or now_s >= socket.connected_at / 1000 + SIGN_IN_S)

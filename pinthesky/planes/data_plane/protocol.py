@@ -151,7 +151,9 @@ def read_payload(payload: msgspec.Raw, kind: type[Any]) -> Any:
 
 def is_too_large(message: str | bytes) -> bool:
     """Whether a message has more than MESSAGE_MAX bytes."""
-    return len(message) > MESSAGE_MAX or (isinstance(message, str) and len(message.encode()) > MESSAGE_MAX)
+    return len(message) > MESSAGE_MAX or (
+        isinstance(message, str) and len(message.encode("utf-8", "replace")) > MESSAGE_MAX
+    )
 
 
 def answer(request: Request | None, status: int, *, body: object = None, message: str | None = None) -> bytes:

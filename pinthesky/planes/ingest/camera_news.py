@@ -28,7 +28,7 @@ class Heard(NamedTuple):
     after: Camera
 
 
-def changed(home: Home, thing: ThingName, now_s: float, to: Callable[[Camera], Camera]) -> Heard | None:
+def changed(home: Home, thing: ThingName, to: Callable[[Camera], Camera], *, now_s: float) -> Heard | None:
     """Change a camera; one that is not known is adopted if its thing is registered. None where it is not."""
     befores: list[Camera] = []
 
@@ -48,7 +48,7 @@ def changed(home: Home, thing: ThingName, now_s: float, to: Callable[[Camera], C
 
 
 def heard(
-    home: Home, thing: ThingName, now_s: float, to: Callable[[Camera], Camera] = lambda camera: camera
+    home: Home, thing: ThingName, to: Callable[[Camera], Camera] = lambda camera: camera, *, now_s: float
 ) -> Heard | None:
     """The same for what only the camera itself can have said: it is there, and was seen now."""
     now_ms = int(now_s * 1000)
@@ -60,7 +60,7 @@ def heard(
             return camera
         return replace(after, last_seen_at=max(now_ms, last_ms))
 
-    return changed(home, thing, now_s, seen)
+    return changed(home, thing, seen, now_s=now_s)
 
 
 def time_of(timestamp_s: float | None, now_s: float) -> int:

@@ -67,13 +67,13 @@ class _Arrival(NamedTuple):
         push(self.home, news, self.now_s)
 
     def change(self, to: Callable[[Camera], Camera]) -> camera_news.Heard | None:
-        return camera_news.changed(self.home, self.thing, self.now_s, to)
+        return camera_news.changed(self.home, self.thing, to, now_s=self.now_s)
 
     def tell(self, occasion: alerts.Occasion) -> None:
         alerts.tell(self.home, occasion, self.now_s)
 
 
-def received(home: Home, thing: ThingName, payload: bytes, now_s: float) -> Taken:
+def received(home: Home, thing: ThingName, payload: bytes, *, now_s: float) -> Taken:
     """Take a message of a camera's event topic: one event, or `{"events": […]}`.
 
     Raises Unavailable: something could not be kept. The whole message may then be given again.
@@ -83,12 +83,12 @@ def received(home: Home, thing: ThingName, payload: bytes, now_s: float) -> Take
     except InvalidInput as error:
         logger.warning("A message of %s cannot be read: %s", thing, error)
         return Taken(0, 1)
-    if camera_news.heard(home, thing, now_s) is None:
+    if camera_news.heard(home, thing, now_s=now_s) is None:
         return Taken(0, len(documents))
     taken = 0
     for document in documents:
         try:
-            _take(home, thing, document, now_s)
+            _take(home, thing, document, now_s=now_s)
             taken += 1
         except InvalidInput as error:
             logger.warning("An event of %s cannot be used: %s", thing, error)
@@ -110,7 +110,7 @@ def _documents(payload: bytes) -> list[object]:
     return found
 
 
-def _take(home: Home, thing: ThingName, document: object, now_s: float) -> None:
+def _take(home: Home, thing: ThingName, document: object, *, now_s: float) -> None:
     _check_depth(document, DEPTH_MAX)
     if not isinstance(document, dict):
         raise InvalidInput("event", "must be an object")
@@ -177,9 +177,11 @@ def _still_taken(at: _Arrival, event: events.CaptureImageEnd) -> None:
     reason = event.error
     if reason is not None and event.capture_id:
         at.change(
-            lambda camera: replace(camera, still_error=reason[:REASON_MAX])
-            if camera.still_capture_id == event.capture_id
-            else camera
+            lambda camera: (
+                replace(camera, still_error=reason[:REASON_MAX])
+                if camera.still_capture_id == event.capture_id
+                else camera
+            )
         )
     _item_stored(at, event)
 
@@ -202,6 +204,7 @@ def _health_end(at: _Arrival, _event: events.HealthEnd) -> None:
     version = str(stored.report.get("version", ""))[:VERSION_MAX]
     if version:
         at.change(lambda camera: replace(camera, software_version=version))
+    settings_events.look_at_mode(at.home, at.thing, at_ms=int(at.now_s * 1000))
     at.push(Push(type="health_reported", camera=at.thing, time=stored.timestamp, health=stored.report))
 
 
@@ -219,7 +222,7 @@ def _camera_fault(at: _Arrival, event: events.CameraFault) -> None:
             return camera
         return replace(camera, fault=fault, fault_changed_at=time_ms)
 
-    at.home.conditions.note(at.thing, "fault", time_ms, Condition(holds=not event.recovered))
+    at.home.conditions.note(at.thing, "fault", Condition(holds=not event.recovered), at_ms=time_ms)
     heard = at.change(changed)
     if heard is None or heard.before == heard.after:
         return

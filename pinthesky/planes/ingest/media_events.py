@@ -102,11 +102,11 @@ def stored(home: Home, key: str, now_s: float) -> None:
         logger.debug("%s is no recording, or gone again", key[:200])
         return
     if named.kind == "still":
-        _picture_stored(home, named, found, now_s)
+        _picture_stored(home, named, found, now_s=now_s)
     elif named.kind == "thumbnail":
-        _thumbnail_stored(home, named, found, now_s)
+        _thumbnail_stored(home, named, found, now_s=now_s)
     elif named.kind == "clip":
-        _clip_stored(home, named, found, now_s)
+        _clip_stored(home, named, found, now_s=now_s)
     else:
         _stream_stored(home, named, now_s)
 
@@ -149,7 +149,7 @@ def leftovers(clip: Clip) -> list[MediaKey]:
     return sorted({*beside, *clip.keys()} - {clip.media_key})
 
 
-def _clip_stored(home: Home, named: Named, found: MediaObject, now_s: float) -> None:
+def _clip_stored(home: Home, named: Named, found: MediaObject, *, now_s: float) -> None:
     clip = _clip_of(named, found)
     expiry_s = home.clips.expiry(clip)
     if expiry_s is not None and expiry_s <= now_s:
@@ -169,9 +169,9 @@ def _clip_stored(home: Home, named: Named, found: MediaObject, now_s: float) -> 
     if thumbnail is not None:
         _give_thumbnail(home, clip, thumbnail.key)
     if is_new:
-        camera_news.changed(home, clip.thing_name, now_s, lambda camera: _moved(camera, clip))
+        camera_news.changed(home, clip.thing_name, lambda camera: _moved(camera, clip), now_s=now_s)
         post(home, news)
-        _tell_recognised(home, clip, thumbnail, now_s)
+        _tell_recognised(home, clip, thumbnail, now_s=now_s)
 
 
 def _clip_of(named: Named, found: MediaObject) -> Clip:
@@ -229,7 +229,7 @@ def _stored_push(clip: Clip) -> Push:
     )
 
 
-def _tell_recognised(home: Home, clip: Clip, thumbnail: MediaObject | None, now_s: float) -> None:
+def _tell_recognised(home: Home, clip: Clip, thumbnail: MediaObject | None, *, now_s: float) -> None:
     ended_s = clip.started_at / 1000 + clip.duration_seconds
     if clip.trigger != "motion" or not clip.labels or now_s - ended_s > RECOGNISED_PATIENCE_S:
         return
@@ -245,11 +245,11 @@ def _tell_recognised(home: Home, clip: Clip, thumbnail: MediaObject | None, now_
     alerts.tell(home, occasion, now_s)
 
 
-def _thumbnail_stored(home: Home, named: Named, found: MediaObject, now_s: float) -> None:
+def _thumbnail_stored(home: Home, named: Named, found: MediaObject, *, now_s: float) -> None:
     video = named.video
     clip = home.clips.find(named.thing, video) or home.clips.find(named.thing, VideoId(f"{video.stem}.h264"))
     is_new = clip is not None and _give_thumbnail(home, clip, named.key)
-    is_latest = _show(home, named, video.epoch_s * 1000, now_s)
+    is_latest = _show(home, named, video.epoch_s * 1000, now_s=now_s)
     if is_new or is_latest:
         news = Push(
             type="still_captured",
@@ -262,14 +262,14 @@ def _thumbnail_stored(home: Home, named: Named, found: MediaObject, now_s: float
         push(home, news, now_s)
 
 
-def _picture_stored(home: Home, named: Named, found: MediaObject, now_s: float) -> None:
+def _picture_stored(home: Home, named: Named, found: MediaObject, *, now_s: float) -> None:
     at_ms = round(found.stored_at_s * 1000)
-    if _show(home, named, at_ms, now_s):
+    if _show(home, named, at_ms, now_s=now_s):
         news = Push(type="still_captured", camera=named.thing, time=at_ms, file_name=named.file_name)
         push(home, news, now_s)
 
 
-def _show(home: Home, named: Named, at_ms: int, now_s: float) -> bool:
+def _show(home: Home, named: Named, at_ms: int, *, now_s: float) -> bool:
     """Make a picture the camera's face if it is the latest; whether that was news."""
 
     def shown(camera: Camera) -> Camera:
@@ -277,7 +277,7 @@ def _show(home: Home, named: Named, at_ms: int, now_s: float) -> bool:
             return camera
         return replace(camera, still_key=str(named.key), still_at=at_ms)
 
-    heard = camera_news.changed(home, named.thing, now_s, shown)
+    heard = camera_news.changed(home, named.thing, shown, now_s=now_s)
     return heard is not None and heard.before != heard.after
 
 
@@ -299,6 +299,8 @@ def _give_thumbnail(home: Home, clip: Clip, key: MediaKey) -> bool:
     beside = f"{clip.media_key.rpartition('/')[0]}/"
     if current.thumbnail_key.startswith(beside) and not key.startswith(beside):
         return False
+    if current.starred:
+        home.media.keep(key, kept=True)
     return _with_thumbnail(home, clip, key)
 
 
@@ -330,7 +332,7 @@ def _stream_stored(home: Home, named: Named, now_s: float) -> None:
             )
         except InvalidInput as error:
             logger.error("No MP4 can be made of %s, which is kept as it is: %s", stream.key, error.reason)
-            _clip_stored(home, named._replace(key=stream.key, kind="stream"), stream, now_s)
+            _clip_stored(home, named._replace(key=stream.key, kind="stream"), stream, now_s=now_s)
             return
     stored(home, clip, now_s)
     stored(home, thumbnail, now_s)

@@ -29,10 +29,10 @@ def changed(home: Home, thing: ThingName, connected: bool, *, at_s: float, now_s
             return camera
         return replace(camera, online=connected, online_changed_at=at_ms)
 
-    heard = (camera_news.heard if connected else camera_news.changed)(home, thing, now_s, told)
+    heard = (camera_news.heard if connected else camera_news.changed)(home, thing, told, now_s=now_s)
     if heard is None:
         return
-    home.conditions.note(thing, "offline", at_ms, Condition(holds=not connected))
+    home.conditions.note(thing, "offline", Condition(holds=not connected), at_ms=at_ms)
     if heard.before.online_changed_at == heard.after.online_changed_at:
         return
     news = Push(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -49,19 +47,6 @@ class Attempts:
         if record is not None:
             tries = rows.decode(record, _Tries)
             _refuse_above(replace(tries, count=tries.count + 1), most, now_s)
-
-
-def network_of(source_ip: str) -> str:
-    """Who an address counts as: itself, or with IPv6 the /64 that one household has."""
-    try:
-        address = ipaddress.ip_address(source_ip)
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _refuse_above(tries: _Tries, most: int, now_s: float) -> None:

@@ -7,6 +7,7 @@ mark stands nothing brings the clip back.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -230,10 +231,8 @@ class Clips:
         """Take every clip from under a tag that is no more."""
         while records := self._table.query(f"clip-of#{name}").records:
             for record in records:
-                try:
+                with contextlib.suppress(NotFound):  # the clip may have gone meanwhile
                     self.change(*_member(record), lambda clip: with_tags(clip, {*clip.tags} - {name}))
-                except NotFound:
-                    pass  # the clip went meanwhile
                 self._table.write(Delete(record.key))
 
     def records_of(self, thing: ThingName) -> Iterator[Record]:

@@ -39,7 +39,7 @@ class Conditions:
         self._table = table
         self._keep_days = keep_days
 
-    def note(self, thing: ThingName, cause: Cause, at_ms: int, condition: Condition) -> None:
+    def note(self, thing: ThingName, cause: Cause, condition: Condition, *, at_ms: int) -> None:
         """Take that a cause holds from then on, or no longer does. What was so already is not written again."""
         before = self._before(thing, cause, at_ms)
         if condition == (Condition(holds=False) if before is None else rows.decode(before, Condition)):
@@ -61,7 +61,7 @@ class Conditions:
             if first < last:
                 found.append(Span(cause, first, last))
 
-        for at_ms, condition in self._changes(thing, cause, start_ms, end_ms):
+        for at_ms, condition in self._changes(thing, cause, start_ms=start_ms, end_ms=end_ms):
             if condition.holds and begun is not None and condition.until == until:
                 continue
             end(at_ms)
@@ -69,7 +69,7 @@ class Conditions:
         end(end_ms)
         return found
 
-    def _changes(self, thing: ThingName, cause: Cause, start_ms: int, end_ms: int) -> list[tuple[int, Condition]]:
+    def _changes(self, thing: ThingName, cause: Cause, *, start_ms: int, end_ms: int) -> list[tuple[int, Condition]]:
         before = self._before(thing, cause, start_ms)
         records = [] if before is None else [before]
         within = Range(f"{cause}#{start_ms + 1:013d}", f"{cause}#{end_ms:013d}")

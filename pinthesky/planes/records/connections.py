@@ -50,7 +50,7 @@ class Socket(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="came
         return self.connected_at + LIFETIME_S * 1000
 
 
-class LiveSession(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class LiveSession(Struct, frozen=True, kw_only=True, rename="camel"):
     """A live view that a connection has started on a camera, and not stopped."""
 
     invoke_id: InvokeId

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from pinthesky.errors import NotFound, Unavailable
+from pinthesky.errors import Unavailable
 from pinthesky.model.identifiers import Identifier, ThingName
 from pinthesky.model.people import PersonId
 from pinthesky.planes.ports import DeviceIdentity
@@ -22,7 +22,6 @@ OF_DEVICE = "registration-of"
 LIFETIME_S = 15 * 60
 REMEMBERED_S = 24 * 3600
 """For so long a device is told that its code has expired, and not that there never was one."""
-DEVICE_CODE_MAX = 128
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 """RFC 8628, 6.1: no vowels, so no words, and nothing that looks like something else."""
 _CODES_TRIED_MAX = 8
@@ -110,8 +109,6 @@ class Registrations:
     def user_code_of(self, device_code: str) -> UserCode:
         """The registration of a device, which may be over. Raises NotFound for a code that nobody was given."""
         missing = "there is no such device code"
-        if not 1 <= len(device_code) <= DEVICE_CODE_MAX:
-            raise NotFound(missing)
         return rows.get(self._table, Key(OF_DEVICE, _hash(device_code)), _Pointer, missing=missing).user_code
 
     def count(self, *, most: int) -> int:

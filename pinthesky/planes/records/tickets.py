@@ -70,7 +70,7 @@ class Tickets:
     def redeem(self, secret: str) -> PersonId:
         """Use a ticket up, and learn whose it is. Raises NotAuthorized: unknown, used or expired."""
         wrong = NotAuthorized("this ticket was used already, or its minute is over")
-        if not 1 <= len(secret) <= SECRET_MAX:
+        if not 1 <= len(secret) <= SECRET_MAX or not secret.isascii():
             raise wrong
         key = _key(TicketId.of(secret))
         record = self._table.get(key)

@@ -68,7 +68,7 @@ def test_a_still_is_pending_until_it_is_stored(fleet: StagedHome):
 def say_failed(home: StagedHome, capture_id: str, error: str = "the camera is closed") -> None:
     """What a camera says of a still that it could not take."""
     event = {"name": "capture_image_end", "timestamp": home.clock(), "capture_id": capture_id, "error": error}
-    device_events.received(home, GARDEN, json.dumps(event).encode(), home.clock())
+    device_events.received(home, GARDEN, json.dumps(event).encode(), now_s=home.clock())
 
 
 def test_a_still_that_could_not_be_taken_says_why_until_the_next(fleet: StagedHome):

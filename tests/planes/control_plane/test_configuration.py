@@ -118,6 +118,28 @@ def test_all_that_is_desired_has_a_bound(fleet: StagedHome):
     assert "camera" not in desired(fleet)
 
 
+def test_what_has_grown_too_large_elsewhere_may_shrink(fleet: StagedHome):
+    fleet.shadows.desire(GARDEN, {"hologram": {"text": "x" * DESIRED_MAX}, "health": {"interval": 60}})
+    assert problem_of(fleet, OWNER, "POST", PATH, {"health": {"interval": 90}}) == (400, "body")
+    ask_for(fleet, OWNER, "POST", PATH, {"health": None})
+    ask_for(fleet, OWNER, "POST", PATH, {"hologram": None, "camera": {"framerate": 5}})
+    assert desired(fleet) == {"camera": {"framerate": 5}}
+
+
+def test_settings_of_a_camera_that_is_removed_meanwhile_leave_no_shadow(fleet: StagedHome, monkeypatch):
+    fleet.shadows.report(GARDEN, {"camera": {}})
+    desire = fleet.shadows.desire
+
+    def removed_just_before(*arguments, **named):
+        monkeypatch.undo()
+        ask_for(fleet, OWNER, "DELETE", "/cameras/garden")
+        return desire(*arguments, **named)
+
+    monkeypatch.setattr(fleet.shadows, "desire", removed_just_before)
+    assert problem_of(fleet, OWNER, "POST", PATH, {"framerate": 5})[0] == 404
+    assert fleet.shadows.get(GARDEN) is None
+
+
 def test_a_lost_update_is_a_conflict(fleet: StagedHome):
     first = ask_for(fleet, OWNER, "POST", PATH, {"framerate": 15}, expectedVersion=0)
     ask_for(fleet, MEMBER, "POST", PATH, {"framerate": 10}, expectedVersion=first["version"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pinthesky.planes.ingest import settings_events
 from tests.planes.fakes import out_of_reach
 from tests.planes.home import GARDEN, GATE, GUEST, HALL, MEMBER, OWNER, VIEWER, StagedHome, ask_for, problem_of
 
@@ -72,6 +73,12 @@ def test_a_mode_set_among_the_settings_is_shown_with_the_camera(fleet: StagedHom
     assert shown(fleet)[HALL] == "privacy"
     ask_for(fleet, OWNER, "POST", "/cameras/hall/configuration", {"mode": None})
     assert shown(fleet)[HALL] == "armed"
+
+
+def test_a_mode_that_was_set_past_the_planes_is_shown_once_the_camera_reports_it(fleet: StagedHome):
+    fleet.shadows.desire(HALL, {"mode": {"mode": "home"}})
+    settings_events.reported(fleet, HALL, {"mode": {"mode": "home"}}, at_ms=fleet.clock.now_ms, now_s=fleet.clock())
+    assert shown(fleet)[HALL] == "home"
 
 
 def test_a_viewer_of_a_group_is_told_the_modes_of_its_cameras(fleet: StagedHome):

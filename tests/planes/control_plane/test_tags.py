@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pinthesky.errors import NotFound
 from tests.planes.fakes import START_S
 from tests.planes.home import GARDEN, GUEST, HALL, MEMBER, OWNER, VIEWER, StagedHome, ask, ask_for, list_all, problem_of
 from tests.planes.recordings import add_clip, event_id, store_clip
@@ -87,8 +88,7 @@ def test_a_removed_tag_leaves_its_clips_and_comes_back_empty(tagged):
 
 
 def test_a_tag_whose_clip_went_at_the_same_moment_is_removed_all_the_same(tagged, monkeypatch):
-    home, of_garden, _ = tagged
-    from pinthesky.errors import NotFound
+    home, _, _ = tagged
 
     def gone(*_arguments, **_named):
         raise NotFound("gone meanwhile")
@@ -98,7 +98,7 @@ def test_a_tag_whose_clip_went_at_the_same_moment_is_removed_all_the_same(tagged
 
 
 def test_clips_that_are_not_there_or_not_seen_cannot_be_put_under_a_tag(tagged):
-    home, of_garden, of_hall = tagged
+    home, _, _ = tagged
     missing = store_clip(home, GARDEN, START_S - 50)
     body = {"videos": [{"video": missing, "thingName": "garden"}]}
     assert problem_of(home, MEMBER, "POST", "/tags/pets/videos", body)[0] == 404
@@ -116,7 +116,7 @@ def test_a_clip_has_a_bounded_number_of_tags(tagged):
 
 
 def test_a_star_on_a_clip_with_tags_keeps_it_under_them_for_ever(tagged):
-    home, of_garden, of_hall = tagged
+    home, of_garden, _ = tagged
     ask_for(home, OWNER, "PUT", f"/videos/{of_garden}/cameras/garden", {"starred": True})
     home.clock.now_s += 100 * 86_400
     assert [each["video"] for each in list_all(home, OWNER, "/tags/pets/videos")] == [of_garden]

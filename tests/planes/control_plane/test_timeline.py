@@ -128,6 +128,27 @@ def test_privacy_ends_when_it_was_to_end_or_is_ended(watched):
     assert gaps(watched) == [("privacy", 100, 400), ("privacy", 1000, 1500), ("privacy", 2000, 2300)]
 
 
+def test_privacy_is_noted_when_the_camera_applies_the_mode_that_was_desired(watched):
+    watched.clock.now_s = FROM / MS + 100
+    watched.shadows.desire(GARDEN, {"mode": {"mode": "privacy"}})
+    say(watched, GARDEN, "settings_applied", fingerprint="f1", applied=["mode"], rejected={})
+    watched.clock.now_s = FROM / MS + 200
+    watched.shadows.desire(GARDEN, {"mode": {"mode": "armed"}})
+    say(watched, GARDEN, "settings_applied", fingerprint="f2", applied=["camera"], rejected={"mode.until": "past"})
+    watched.clock.now_s = FROM / MS + 300
+    say(watched, GARDEN, "settings_applied", fingerprint="f3", applied=["mode"], rejected={})
+    watched.clock.now_s = START_S
+    assert gaps(watched) == [("privacy", 100, 300)]
+
+
+def test_privacy_of_which_no_news_came_is_seen_with_the_next_health_report(watched):
+    watched.clock.now_s = FROM / MS + 500
+    watched.shadows.report(GARDEN, {"mode": {"mode": "privacy"}})
+    say(watched, GARDEN, "health_end", version="1")
+    watched.clock.now_s = START_S
+    assert gaps(watched) == [("privacy", 500, 7200)]
+
+
 @pytest.mark.parametrize(
     "query, field",
     [

@@ -45,6 +45,11 @@ BROAD_EXCEPTS: dict[tuple[str, str], str] = {
         "pinthesky/device/cameras/picamera_output.py",
         "write",
     ): "called by the library's thread, which would end the recording in silence",
+    (
+        "pinthesky/aws/lambda_handlers.py",
+        "http",
+    ): "the way in from the HTTP API: one request that fails is one request, and its answer has a form",
+    ("pinthesky/aws/lambda_handlers.py", "media"): "one message of a batch that fails is one message, and comes again",
     ("pinthesky/link/connection.py", "_guarded"): "a callback of the library's thread, which would print and forget it",
     (
         "pinthesky/hub/control_plane_site.py",

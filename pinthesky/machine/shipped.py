@@ -1,14 +1,20 @@
-"""Where that lies which comes with the package and an installer puts into its place: units, and handlers of jobs."""
+"""Where that lies which comes with the package beside its modules: units, handlers of jobs, and the built console."""
 
 from __future__ import annotations
 
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pinthesky.errors import NotFound
 
-Kind = Literal["handlers", "systemd"]
+Kind = Literal["console", "handlers", "systemd"]
+_IN_CHECKOUT: Mapping[Kind, str] = {
+    "console": "console/dist",
+    "handlers": "service/handlers",
+    "systemd": "service/systemd",
+}
 
 
 def folder_of(kind: Kind) -> Path:
@@ -16,7 +22,7 @@ def folder_of(kind: Kind) -> Path:
 
     Raises NotFound where a packager has left them out.
     """
-    in_checkout = Path(__file__).resolve().parents[2] / "service" / kind
+    in_checkout = Path(__file__).resolve().parents[2] / _IN_CHECKOUT[kind]
     installed = Path(sysconfig.get_path("data")) / "share" / "pinthesky" / kind
     for folder in (in_checkout, installed):
         if folder.is_dir():

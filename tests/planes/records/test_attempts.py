@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinthesky.errors import Throttled
-from pinthesky.planes.records.attempts import network_of
+from pinthesky.model.networks import network_of
 
 
 def test_so_many_are_let_through_in_each_window(home):

@@ -100,7 +100,7 @@ def test_targets_are_cameras_and_those_that_are_in_the_groups_now(fleet):
 
 
 def test_rollout_abort_time_out_and_retries_reach_the_job_service(fleet):
-    limits = {
+    limits: dict[str, Any] = {
         "rollout": {"maximumPerMinute": 5},
         "abort": {"thresholdPercent": 20, "minimumExecuted": 3},
         "timeoutInMinutes": 30,
@@ -126,7 +126,12 @@ def test_jobs_are_listed_newest_first_and_over_ones_are_asked_about_no_more(flee
     ]
     asked = []
     summary = fleet.jobs.summary
-    monkeypatch.setattr(fleet.jobs, "summary", lambda job: asked.append(job) or summary(job))
+
+    def counted(job):
+        asked.append(job)
+        return summary(job)
+
+    monkeypatch.setattr(fleet.jobs, "summary", counted)
     again = list_all(fleet, OWNER, "/jobs")
     assert (asked, again[2]["counts"]) == ([third, second], None)
 

@@ -9,12 +9,12 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from pinthesky.errors import Unavailable
+from pinthesky.errors import InvariantBroken, Unavailable
 from pinthesky.model.commands import COMMANDS
 from pinthesky.model.identifiers import ConnectionId
 from pinthesky.model.people import Role
 from pinthesky.planes.data_plane import endpoint, limits
-from pinthesky.planes.data_plane.actions import ACTIONS, COMMAND_PERMISSIONS
+from pinthesky.planes.data_plane.actions import ACTIONS, COMMAND_PERMISSIONS, Asking
 from pinthesky.planes.pushes import push
 from pinthesky.planes.records.pushes import Push
 from tests.planes.console import Console, is_refused
@@ -38,7 +38,7 @@ def test_a_ticket_is_worth_nothing_after_a_minute(home):
     assert "its minute is over" in is_refused(home, Authorization=ticket)
 
 
-@pytest.mark.parametrize("ticket", ["", "x" * 129, "never issued"])
+@pytest.mark.parametrize("ticket", ["", "x" * 129, "never issued", "\ud800"])
 def test_what_was_never_issued_opens_nothing(home, ticket):
     assert "used already" in is_refused(home, Authorization=ticket)
 
@@ -97,6 +97,19 @@ def test_a_connection_is_closed_when_too_many_logins_have_failed(home):
     assert (answers, console.is_open) == ([403] * (limits.SIGN_IN_TRIES_MAX - 1), True)
     console.say("login", jwtId="forged")
     assert not console.is_open
+
+
+def test_a_connection_that_ends_during_a_login_that_fails_is_closed_once(home, monkeypatch):
+    console = Console(home)
+    verify = home.access_tokens.person_of
+
+    def leaving(token):
+        console.leave()
+        return verify(token)
+
+    monkeypatch.setattr(home.access_tokens, "person_of", leaving)
+    assert console.say("login", jwtId="forged") is None
+    assert home.connections.closed == [console.id]
 
 
 def test_a_connection_over_which_nobody_logs_in_is_closed_after_a_minute(home):
@@ -166,17 +179,18 @@ def test_a_message_that_is_too_large_is_refused(home):
         assert (answer["statusCode"], answer["error"]["code"]) == (413, "too_large")
 
 
-def test_who_says_too_much_is_answered_with_429_and_then_disconnected(home):
+def test_who_says_too_much_is_answered_with_429_and_then_disconnected(home, monkeypatch):
+    monkeypatch.setattr(endpoint, "MESSAGES_MAX", 5)
+    monkeypatch.setattr(endpoint, "MESSAGES_BEFORE_CLOSING", 8)
     console = Console(home, VIEWER)
-    statuses = [console.status_of("status") for _ in range(limits.MESSAGES_BEFORE_CLOSING)]
-    assert statuses == [200] * limits.MESSAGES_MAX + [429] * (limits.MESSAGES_BEFORE_CLOSING - limits.MESSAGES_MAX)
+    assert [console.status_of("status") for _ in range(8)] == [200] * 5 + [429] * 3
     assert (console.status_of("status"), console.is_open) == (None, False)
 
 
-def test_the_count_of_messages_begins_anew(home):
+def test_the_count_of_messages_begins_anew(home, monkeypatch):
+    monkeypatch.setattr(endpoint, "MESSAGES_MAX", 1)
     console = Console(home, VIEWER)
-    for _ in range(limits.MESSAGES_MAX + 1):
-        console.say("status")
+    assert [console.status_of("status") for _ in range(2)] == [200, 429]
     home.clock.now_s += limits.WINDOW_S
     assert console.status_of("status") == 200
 
@@ -261,6 +275,12 @@ def test_a_camera_that_is_not_there_or_not_to_be_seen_is_404(fleet):
     assert Console(fleet, OWNER).status_of("invoke", camera="roof", event=START) == 404
     assert Console(fleet, GUEST).status_of("invoke", camera="hall", event=START) == 404
     assert Console(fleet, GUEST).status_of("invoke", camera="garden", event=START) == 200
+
+
+def test_an_action_without_login_cannot_ask_who_it_is(home):
+    socket = home.sockets.get(Console(home).id)
+    with pytest.raises(InvariantBroken):
+        _ = Asking(home, socket, None, 0.0).person
 
 
 def test_every_command_has_its_permission():
@@ -444,6 +464,17 @@ def test_live_views_of_a_camera_that_may_not_be_seen_any_more_are_not_listed(fle
     )
 
 
+def test_a_live_view_of_a_camera_that_moved_out_of_sight_is_stopped(fleet):
+    console = Console(fleet, GUEST)
+    for name, camera in (("a", "garden"), ("b", "gate")):
+        console.say("invoke", camera=camera, event=START, invokeId=name)
+    assert endpoint.close_overdue(fleet, fleet.clock()) == 0
+    assert stops(fleet) == []
+    ask_for(fleet, OWNER, "DELETE", "/cameras/garden/groups/outside")
+    assert endpoint.close_overdue(fleet, fleet.clock()) == 0
+    assert (stops(fleet), console.is_open) == ([("garden", "a")], True)
+
+
 # What was missed
 
 
@@ -522,8 +553,9 @@ def test_a_message_when_no_records_can_be_reached_ends_in_an_error_of_ours(fleet
         endpoint.received(fleet, console.id, b"{}", now_s=fleet.clock())
 
 
+TEXT = strategies.text(max_size=12) | strategies.sampled_from(["garden", "record", "\ud800", "..", "x" * 600])
 JSON = strategies.recursive(
-    strategies.none() | strategies.booleans() | strategies.integers() | strategies.text(max_size=12),
+    strategies.none() | strategies.booleans() | strategies.integers() | TEXT,
     lambda inner: (
         strategies.lists(inner, max_size=3) | strategies.dictionaries(strategies.text(max_size=8), inner, max_size=3)
     ),
@@ -543,5 +575,7 @@ JSON = strategies.recursive(
 def test_whatever_is_said_is_answered_below_500(fleet, action, payload):
     fleet.clock.now_s += 1
     console = Console(fleet, OWNER)
-    assert console.status_of(action, **payload) < 500
+    status = console.status_of(action, **payload)
+    assert status is not None
+    assert status < 500
     console.leave()
