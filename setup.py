@@ -44,6 +44,7 @@ HUB = [
     "pyjwt>=2.9,<3",
     "starlette>=1,<2",
     "uvicorn>=0.54,<1",
+    "webauthn>=3,<4",
     "websockets>=13,<17",
 ]
 

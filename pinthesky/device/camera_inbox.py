@@ -29,6 +29,13 @@ class Request(NamedTuple):
 
     work: Callable[[], Any]
     future: Future[Any]
+    picture_by_s: Optional[float] = None
+    """Monotonic second until which it waits for the camera's first picture; None where it needs none."""
+
+    def refuse(self, error: Exception) -> None:
+        """Fail it, unless whoever asked has given it up."""
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
 
 
 class CameraInbox:
@@ -81,13 +88,13 @@ class CameraInbox:
             self._items.append(arrived)
             self._ready.notify()
 
-    def request(self, work: Callable[[], Any]) -> Future[Any]:
+    def request(self, work: Callable[[], Any], picture_by_s: Optional[float] = None) -> Future[Any]:
         """Have `work` done by the camera thread. The future fails at once when that serves no more."""
         future: Future[Any] = Future()
         with self._ready:
             refusal = self._refusal
             if refusal is None:
-                self._items.append(Request(work, future))
+                self._items.append(Request(work, future, picture_by_s))
                 self._ready.notify()
         if refusal is not None:
             future.set_exception(refusal)
@@ -141,8 +148,7 @@ class CameraInbox:
             requests = [item for item in self._items if isinstance(item, Request)]
             self._items = deque(item for item in self._items if isinstance(item, Arrived))
         for request in requests:
-            if request.future.set_running_or_notify_cancel():
-                request.future.set_exception(error)
+            request.refuse(error)
 
     def _drop_frames(self) -> None:
         self._items = deque(item for item in self._items if isinstance(item, Request))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from concurrent.futures import Future
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -39,6 +40,11 @@ STALL_S = 5.0
 FIRST_PACKET_S = 12.0
 """The same for a camera just opened: one that cannot be asked for a keyframe sends it when its GOP ends. Less than what
 the watchdog allows."""
+FIRST_PICTURE_WAIT_S = 5.0
+"""A still or a capture that is asked for while the camera is being opened waits for its first picture for so long. A
+person waits for the answer: a camera that takes longer to open, and one that is dead, are no reason to wait longer."""
+WAITING_MAX = 16
+"""Requests that wait for it at a time; a further one is answered at once."""
 SETTINGS_PATIENCE_S = 60.0
 """Settings that wait for so long end the clip: motion without end must not keep them from being taken over."""
 CLOSE_TIMEOUT_S = 5.0
@@ -103,6 +109,7 @@ class CameraThread(PermanentThread):
         self._random = random_source or random.SystemRandom()
         self._inbox = CameraInbox(monotonic)
         self._pending: Optional[_Pending] = None
+        self._waiting: deque[Request] = deque()
         self._still: Optional[Future[bytes]] = None
         self._description: Optional[CameraDescription] = None
         self._judge: Callable[[Any, float], MotionScore] = VectorMotion(MACROBLOCK, MACROBLOCK).update
@@ -122,31 +129,34 @@ class CameraThread(PermanentThread):
         return self._inbox.request(work)
 
     def still(self, timeout_s: float) -> Future[bytes]:
-        """A JPEG of now. Fails with Unavailable while there is no picture to be had. Call it from one thread.
+        """A JPEG of now, or of the first picture; see `capture` for what it waits for. Call it from one thread.
 
-        Whoever asks while one is being taken gets the same: stills hold the recording up.
+        Whoever asks while one is due gets the same, of which the camera may take `timeout_s`: stills hold the recording
+        up.
         """
         if self._still is None or self._still.done():
-            self._still = self.submit(lambda: self.still_now(timeout_s))
+            self._still = self._submit_for_picture(lambda: self.still_now(timeout_s))
         return self._still
 
     def still_now(self, timeout_s: float) -> bytes:
-        """`still` for callers in this thread."""
-        if self._description is None:
-            raise Unavailable(self._fault or "the camera is closed")
+        """`still` for callers in this thread, without the wait. Raises Unavailable."""
+        self._need_picture()
         return self._camera.still(timeout_s)
 
     def capture(
         self, duration_s: float, capture_id: Optional[str], connection: Optional[dict[str, Optional[str]]]
     ) -> Future[Capture]:
-        """Record for `duration_s` from now. Fails with Unavailable while the camera gives no pictures."""
+        """Record for `duration_s` from now, or from the first picture of a camera that is being opened.
+
+        Fails with Unavailable when none has come within FIRST_PICTURE_WAIT_S, and at once while the camera is closed on
+        purpose.
+        """
 
         def work() -> Capture:
-            if self._description is None:
-                raise Unavailable(self._fault or "the camera is closed")
+            self._need_picture()
             return self._recorder.capture(duration_s, capture_id, connection)
 
-        return self.submit(work)
+        return self._submit_for_picture(work)
 
     def start_substream(self, sink: SubstreamSink, *, bitrate: int) -> Future[None]:
         """Have the camera's second stream handed to `sink`; see `Camera.start_substream`.
@@ -223,8 +233,10 @@ class CameraThread(PermanentThread):
         if isinstance(item, Arrived):
             self._take(item.frame, item.at_s)
         elif item is not None:
-            _serve(item)
+            self._take_request(item)
         self._supervise()
+        for _ in range(len(self._waiting)):
+            self._take_request(self._waiting.popleft())
 
     def finish(self) -> None:
         """Close the camera and the open clip, which gets what the camera has delivered until now."""
@@ -236,9 +248,42 @@ class CameraThread(PermanentThread):
 
     def left(self) -> None:
         """See `PermanentThread.left`."""
-        self._inbox.refuse_requests(Unavailable("the camera has stopped"))
+        stopped = Unavailable("the camera has stopped")
+        self._inbox.refuse_requests(stopped)
+        while self._waiting:
+            self._waiting.popleft().refuse(stopped)
         if self._pending is not None:
             self._pending.outcome.cancel()
+
+    def _submit_for_picture(self, work: Callable[[], Any]) -> Future[Any]:
+        return self._inbox.request(work, picture_by_s=self._monotonic() + FIRST_PICTURE_WAIT_S)
+
+    def _need_picture(self) -> None:
+        """Raise Unavailable, with the reason, unless the open camera has given a picture."""
+        if not self._gives_pictures:
+            closed = self._description is None
+            raise Unavailable(self._fault or ("the camera is closed" if closed else "no picture has come yet"))
+
+    @property
+    def _gives_pictures(self) -> bool:
+        return self._description is not None and self._is_announced
+
+    def _take_request(self, request: Request) -> None:
+        """Serve it, unless it has to wait. One that waits no longer and has no picture is refused by its own work."""
+        if self._must_wait(request) and len(self._waiting) < WAITING_MAX:
+            self._waiting.append(request)
+        else:
+            _serve(request)
+
+    def _must_wait(self, request: Request) -> bool:
+        if request.picture_by_s is None or self._gives_pictures or not self._is_wanted:
+            return False
+        return self._monotonic() < request.picture_by_s
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether the camera is to be open."""
+        return self._duty.camera_open and not self._finished
 
     @property
     def _patience_s(self) -> float:
@@ -296,12 +341,11 @@ class CameraThread(PermanentThread):
             self._recorder.stand_down()
         if self._pending is not None and not self._recorder.recording:
             self._apply(self._pending)
-        wanted = self._duty.camera_open and not self._finished
         if self._failures and self._description is not None and now_s - self._opened_s > _SOUND_AFTER_S:
             self._failures = 0
         if self._description is not None and now_s - self._alive_s > self._patience_s:
             self._lose(f"no picture for {self._patience_s:.0f} s")
-        elif wanted and self._description is None and now_s >= self._retry_at_s:
+        elif self._is_wanted and self._description is None and now_s >= self._retry_at_s:
             self._try_open()
 
     def _take_up(self, duty: Duty) -> None:

@@ -1,4 +1,4 @@
-"""Everything about signing in, put together: people, sessions, tokens, links and mail."""
+"""Everything about signing in, put together: people, sessions, tokens, links, mail and passkeys."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 from starlette.routing import BaseRoute
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound, Unavailable
+from pinthesky.hub.browsers import Browsers
 from pinthesky.hub.database import Database
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.host_names import name_for_others
 from pinthesky.hub.mail import Mailer
 from pinthesky.hub.openid import OpenIdProvider
 from pinthesky.hub.origins import Origins
+from pinthesky.hub.passkeys import Passkeys
 from pinthesky.hub.people import People
 from pinthesky.hub.sessions import Session, Sessions
 from pinthesky.hub.settings import HubSettings
@@ -44,7 +46,8 @@ class Accounts:
             sessions=self.sessions,
             tokens=tokens,
             provider=OpenIdProvider(self.people, self.sessions, tokens),
-            is_origin=origins.has,
+            browsers=Browsers(self.sessions, origins.has),
+            passkeys=Passkeys(foundation.database),
             send_link=None if mailer is None else lambda email, link: _mail_link(mailer, email, link),
         )
 

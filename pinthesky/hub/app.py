@@ -200,7 +200,7 @@ class Hub:
             ]
         )
         trust = TrustPage(foundation.authority.root_certificate.read_bytes())
-        console = self.metrics.counted(
+        self.console = self.metrics.counted(
             Starlette(
                 routes=[
                     *self.metrics.routes(),
@@ -216,10 +216,10 @@ class Hub:
         host = listen.address or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104 - for all the house
         proxies = ",".join(_as_both_families(listen.trusted_proxies))
         self._console_server = WebServer(
-            console, host=host, port=listen.console_port, tls=self._tls.console, trusted_proxies=proxies
+            self.console, host=host, port=listen.console_port, tls=self._tls.console, trusted_proxies=proxies
         )
         self._localhost_server = WebServer(
-            console, host="127.0.0.1", port=listen.localhost_port, tls=None, trusted_proxies=proxies
+            self.console, host="127.0.0.1", port=listen.localhost_port, tls=None, trusted_proxies=proxies
         )
         self._device_server = WebServer(
             self.metrics.counted(self.devices, "device"), host=host, port=listen.device_port, tls=self._tls.device

@@ -9,9 +9,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import NotFound
+from pinthesky.hub.browsers import AUTHORIZE
 from pinthesky.hub.control_plane_site import PREFIX
 from pinthesky.hub.pages import page
-from pinthesky.hub.sign_in import AUTHORIZE
 from pinthesky.hub.tokens import CLIENT_ID
 from pinthesky.machine.shipped import folder_of
 

@@ -33,11 +33,11 @@ button {{ font: inherit; padding: 0.5rem 1.1rem; border: 0; border-radius: 0.5re
 
 
 def page(title: str, body: str, *, script: str = "", status: int = 200) -> Response:
-    """A page; `title` is text, `body` is HTML, `script` the only JavaScript that it may run."""
+    """A page; `title` is text, `body` is HTML, `script` the only JavaScript that it may run; it asks the hub alone."""
     allowed = ""
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-        allowed = f" script-src 'sha256-{digest}';"
+        allowed = f" script-src 'sha256-{digest}'; connect-src 'self';"
     policy = (
         f"default-src 'none'; style-src 'unsafe-inline';{allowed} form-action 'self'; frame-ancestors 'none'; "
         "base-uri 'none'"

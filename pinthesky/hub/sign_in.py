@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
@@ -19,25 +19,23 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, Unavailable
+from pinthesky.hub.browsers import AUTHORIZE, Browsers, form_of, kept_next, safe_next, source_ip, too_often
 from pinthesky.hub.openid import OpenIdError, OpenIdProvider
 from pinthesky.hub.pages import page
+from pinthesky.hub.passkey_pages import BUTTON, BUTTON_SCRIPT, PasskeyPages
+from pinthesky.hub.passkeys import Passkeys, host_of
 from pinthesky.hub.people import People
 from pinthesky.hub.rate_limits import RateLimit
 from pinthesky.hub.sessions import Session, Sessions
-from pinthesky.hub.small_bodies import BodyMissing, read_body
 from pinthesky.hub.tokens import Tokens
-from pinthesky.model.networks import network_of
 from pinthesky.model.people import Email, Person
 
 logger = logging.getLogger(__name__)
 
-COOKIE = "pits_session"
-BODY_MAX = 8 * 1024
-AUTHORIZE = "/oauth2/authorize"
 LINK_PAGE = "/sign-in/link"
 
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_ASK = """<p>{told}</p>{form}
+_ASK = """<p id="told">{told}</p>{form}
 <p>No mail? On the hub's own machine <code>pits-hub sign-in-link</code> prints a link.</p>"""
 _FORM = """<form method="post" action="/sign-in"><input type="hidden" name="next" value="{next}">
 <label>Your e-mail address <input name="email" type="email" autocomplete="email" required maxlength="254"></label>
@@ -58,7 +56,7 @@ SendLink = Callable[[Email, str], None]
 
 
 class SignIn:
-    """The routes. `is_origin` tells whether `scheme://host[:port]` is an address of this hub."""
+    """The routes."""
 
     def __init__(
         self,
@@ -67,16 +65,17 @@ class SignIn:
         sessions: Sessions,
         tokens: Tokens,
         provider: OpenIdProvider,
-        is_origin: Callable[[str], bool],
+        browsers: Browsers,
         send_link: SendLink | None,
+        passkeys: Passkeys,
     ) -> None:
         self._people = people
         self._sessions = sessions
         self._tokens = tokens
         self._provider = provider
-        self._is_origin = is_origin
+        self._browsers = browsers
         self._send_link = send_link
-        self._tries = RateLimit(20, 60.0)
+        self._passkeys = passkeys
         self._mails_to = RateLimit(3, 600.0)
         self._how_long = f"It works once, for {sessions.link_s // 60} minutes."
 
@@ -94,6 +93,7 @@ class SignIn:
             Route(LINK_PAGE, self._confirm),
             Route(LINK_PAGE, self._redeem, methods=["POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
+            *PasskeyPages(self._passkeys, self._browsers, people=self._people, sessions=self._sessions).routes(),
         ]
 
     def person_of(self, access_token: str) -> tuple[Person, Session]:
@@ -119,9 +119,9 @@ class SignIn:
     def _authorized(self, request: Request) -> Response:
         asked = dict(request.query_params)
         try:
-            issuer = self._origin_of(request)
+            issuer = self._browsers.origin_of(request)
             self._provider.check_authorization(asked, issuer)
-            session = self._session_of(request)
+            session = self._browsers.session_of(request)
             if session is None:
                 following = urlencode({"next": f"{AUTHORIZE}?{request.url.query}"})
                 return RedirectResponse(f"/sign-in?{following}", 303, headers=_NO_STORE)
@@ -131,15 +131,15 @@ class SignIn:
             return page("This sign-in cannot go on", f"<p>{escape(str(error))}</p>", status=400)
 
     async def _token(self, request: Request) -> Response:
-        if not self._may_try(request):
-            return _too_often()
-        asked = await _form(request)
+        if not self._browsers.may_try(request):
+            return too_often()
+        asked = await form_of(request)
         return await run_in_threadpool(self._json, request, lambda issuer: self._provider.token(asked, issuer))
 
     async def _revoke(self, request: Request) -> Response:
-        if not self._may_try(request):
-            return _too_often()
-        asked = await _form(request)
+        if not self._browsers.may_try(request):
+            return too_often()
+        asked = await form_of(request)
         await run_in_threadpool(self._provider.revoke, asked)
         return Response(headers=_NO_STORE)
 
@@ -156,19 +156,23 @@ class SignIn:
         return JSONResponse(info, headers=_NO_STORE)
 
     async def _ask(self, request: Request) -> Response:
-        form = _FORM.format(next=escape(_safe_next(request.query_params.get("next", ""))))
+        form = _FORM.format(next=escape(kept_next(request.query_params.get("next", ""))))
         told = f"You get a link by mail. {self._how_long}"
         if self._send_link is None:
             form, told = "", "Open the link that the hub has printed when it started."
-        return page("Sign in", _ASK.format(told=told, form=form))
+        try:
+            host_of(self._browsers.origin_of(request))
+            return page("Sign in", BUTTON + _ASK.format(told=told, form=form), script=BUTTON_SCRIPT)
+        except (InvalidInput, OpenIdError):
+            return page("Sign in", _ASK.format(told=told, form=form))
 
     async def _mail_link(self, request: Request) -> Response:
-        asked = await _form(request)
-        if self._send_link is None or not self._from_here(request):
+        asked = await form_of(request)
+        if self._send_link is None or not self._browsers.is_from_here(request):
             return page("Sign in", "<p>This hub sends no mail.</p>", status=403)
-        if not self._may_try(request):
-            return _too_often()
-        origin, following = self._origin_of(request), _safe_next(asked.get("next", ""))
+        if not self._browsers.may_try(request):
+            return too_often()
+        origin, following = self._browsers.origin_of(request), kept_next(asked.get("next", ""))
         told = f"<p>If this address is invited, a link is on its way. {self._how_long}</p>"
         answer = page("Look into your mail", told)
         # After the answer: how long a mail takes would tell who is invited.
@@ -192,10 +196,10 @@ class SignIn:
         return page("Sign in", _CONFIRM, script=_CONFIRM_SCRIPT)
 
     async def _redeem(self, request: Request) -> Response:
-        if not self._may_try(request):
-            return _too_often()
-        asked = await _form(request)
-        if not self._from_here(request):
+        if not self._browsers.may_try(request):
+            return too_often()
+        asked = await form_of(request)
+        if not self._browsers.is_from_here(request):
             return page("This link does not work", "<p>It was opened from another site.</p>", status=403)
         user_agent = request.headers.get("user-agent", "")
         try:
@@ -203,54 +207,28 @@ class SignIn:
                 self._sessions.redeem_link,
                 asked.get("secret", ""),
                 user_agent=user_agent,
-                source_ip=_source_ip(request),
+                source_ip=source_ip(request),
             )
         except NotAuthorized as error:
             told = f"<p>{escape(str(error).capitalize())}. <a href='/sign-in'>Ask for another.</a></p>"
             return page("This link does not work", told, status=403)
-        answer = RedirectResponse(_safe_next(asked.get("next", "")) or "/", 303, headers=_NO_STORE)
-        secure = request.url.scheme == "https"
-        answer.set_cookie(
-            COOKIE, secret, max_age=self._sessions.session_s, httponly=True, secure=secure, samesite="lax"
-        )
-        return answer
+        answer = RedirectResponse(safe_next(asked.get("next", "")), 303, headers=_NO_STORE)
+        return self._browsers.remember(request, answer, secret)
 
     async def _sign_out(self, request: Request) -> Response:
-        if not self._from_here(request):
+        if not self._browsers.is_from_here(request):
             return Response(status_code=403)
         await run_in_threadpool(self._end_session_of, request)
-        answer = RedirectResponse("/sign-in", 303, headers=_NO_STORE)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
-        return answer
+        return self._browsers.forget(RedirectResponse("/sign-in", 303, headers=_NO_STORE))
 
     def _end_session_of(self, request: Request) -> None:
-        session = self._session_of(request)
+        session = self._browsers.session_of(request)
         if session is not None:
             self._sessions.end(session.id)
 
-    def _session_of(self, request: Request) -> Session | None:
-        try:
-            return self._sessions.of_secret(request.cookies.get(COOKIE, ""))
-        except NotAuthorized:
-            return None
-
-    def _origin_of(self, request: Request) -> str:
-        origin = _asked_at(request)
-        if not self._is_origin(origin):
-            raise OpenIdError("invalid_request", f"{origin} is no address of this hub: add its name in hub.toml")
-        return origin
-
-    def _from_here(self, request: Request) -> bool:
-        """Whether one of our own pages sends this form: browsers name the page's origin with every POST."""
-        origin = request.headers.get("origin", "").lower()
-        return origin == _asked_at(request) and self._is_origin(origin)
-
-    def _may_try(self, request: Request) -> bool:
-        return self._tries.allows(network_of(_source_ip(request)))
-
     def _json(self, request: Request, answer: Callable[[str], Mapping[str, Any]]) -> Response:
         try:
-            return JSONResponse(answer(self._origin_of(request)), headers=_NO_STORE)
+            return JSONResponse(answer(self._browsers.origin_of(request)), headers=_NO_STORE)
         except OpenIdError as error:
             return JSONResponse({"error": error.code, "error_description": str(error)}, 400, headers=_NO_STORE)
 
@@ -259,32 +237,3 @@ def link_to(origin: str, secret: str, following: str = "") -> str:
     """The address of a sign-in link."""
     given = {"secret": secret, **({"next": following} if following else {})}
     return f"{origin}{LINK_PAGE}#{urlencode(given)}"
-
-
-def _safe_next(following: str) -> str:
-    """Where to go on after signing in: only back to `authorize`, which checks the rest."""
-    return following if following.startswith(f"{AUTHORIZE}?") and len(following) <= BODY_MAX // 2 else ""
-
-
-def _asked_at(request: Request) -> str:
-    """The origin that a request names as ours."""
-    return f"{request.url.scheme}://{request.headers.get('host', '').lower()}"
-
-
-def _source_ip(request: Request) -> str:
-    return "" if request.client is None else request.client.host
-
-
-def _too_often() -> Response:
-    return page("Too many tries", "<p>Wait a minute, then try again.</p>", status=429)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form; what is too long or cannot be read is as good as empty."""
-    try:
-        body = await read_body(request, limit=BODY_MAX)
-        if len(body) > BODY_MAX:
-            return {}
-        return dict(parse_qsl(body.decode("ascii"), errors="strict", max_num_fields=20))
-    except (BodyMissing, ValueError):
-        return {}

@@ -42,7 +42,7 @@ class Webhooks:
         try:
             status = self._posted(address, msgspec.json.encode(document))
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise Unavailable(f"the webhook cannot be reached: {error or type(error).__name__}") from error
+            raise Unavailable(f"the webhook cannot be reached: {str(error) or type(error).__name__}") from error
         if not 200 <= status < 300:
             raise Unavailable(f"the webhook answers {status}")
 

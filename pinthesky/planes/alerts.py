@@ -79,6 +79,14 @@ def tell(home: Home, occasion: Occasion, now_s: float) -> int:
     return told
 
 
+def forget_person(home: Home, person: PersonId) -> None:
+    """End the subscriptions of somebody who was removed."""
+    for rule in home.subscriptions.everything():
+        if rule.person == person:
+            home.notifier.withdraw(destination_of(rule))
+            home.subscriptions.remove(rule.id)
+
+
 def destination_of(rule: Subscription) -> Destination:
     """Where a subscription leads."""
     return Destination(rule.id, rule.protocol, rule.endpoint)

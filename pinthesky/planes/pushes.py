@@ -15,6 +15,7 @@ from pinthesky.errors import NotFound, Unavailable
 from pinthesky.model.identifiers import ConnectionId, plain
 from pinthesky.model.people import PersonId
 from pinthesky.planes.authorization import Access, Permission
+from pinthesky.planes.data_plane import ending
 from pinthesky.planes.home import Home
 from pinthesky.planes.records import rows
 from pinthesky.planes.records.pushes import Prepared, Push, PushId
@@ -82,8 +83,10 @@ def _hears(home: Home, person: PersonId, told: Push) -> bool:
 def _post(home: Home, socket: ConnectionId, message: bytes) -> None:
     try:
         home.connections.post(socket, message)
-    except NotFound:
-        home.sockets.remove(socket)
+        return
+    except (NotFound, Unavailable) as error:
+        logger.info("Connection %s is closed, since it is gone or does not keep up: %s", socket, error)
+    try:
+        ending.close(home, socket)
     except Unavailable as error:
-        logger.info("Connection %s is closed, since it does not keep up: %s", socket, error)
-        home.connections.close(socket)
+        logger.warning("Connection %s is not closed yet: %s", socket, error)

@@ -7,6 +7,7 @@ without an object goes. Lifecycle rules and the like of a store may do the same 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Repairs:
     removed_rows: int = 0
     renewed_rows: int = 0
     """Rows whose time was another than the present setting says."""
+    mended_pictures: int = 0
+    """Thumbnails that a row did not know of, or knew and that were gone."""
     failed: list[ThingName] = field(default_factory=list)
     """Things that could not be looked at."""
     reached: ThingName | None = None
@@ -170,6 +173,7 @@ def _reconcile_thing(home: Home, thing: ThingName, now_s: float, *, repairs: Rep
     _remove_old(home, thing, now_s, repairs=repairs, every_name=True)
     _give_rows(home, thing, now_s, repairs=repairs)
     _check_rows(home, thing, now_s, repairs=repairs)
+    _check_face(home, thing, now_s)
 
 
 def _give_rows(home: Home, thing: ThingName, now_s: float, *, repairs: Repairs) -> None:
@@ -206,21 +210,46 @@ def _check_rows(home: Home, thing: ThingName, now_s: float, *, repairs: Repairs)
     """
     stored = (each.named.file_name for each in _objects(home, home.video_prefix, thing))
     name = next(stored, None)
+    picture = ""
     count = 0
     for record in home.clips.records_of(thing):
         count += 1
         clip = rows.decode(record, Clip)
         file_name = clip.media_key.rpartition("/")[2]
         while name is not None and name < file_name:
+            picture = name if name.endswith(".jpg") else picture
             name = next(stored, None)
         if name != file_name and home.media.describe(clip.media_key) is None:
             logger.info("%s had a row and no object", clip.media_key)
             media_events.forget(home, clip, now_s)
             repairs.removed_rows += 1
-        elif home.clips.renew(record):
-            repairs.renewed_rows += 1
+            continue
+        repairs.renewed_rows += home.clips.renew(record)
+        # A thumbnail's name comes before its clip's; that of a bare stream does not, and is left alone.
+        if clip.video.endswith(".mp4"):
+            repairs.mended_pictures += _mend_picture(home, clip, picture == f"{clip.video.stem}.jpg", now_s=now_s)
     if count == 0 and name is None and _is_gone(home, thing):
         home.clips.forget_camera(thing)
+
+
+def _mend_picture(home: Home, clip: Clip, is_there: bool, *, now_s: float) -> bool:
+    """Have a row know of its thumbnail exactly if there is one beside the clip; whether something was wrong."""
+    beside = MediaKey(f"{clip.media_key.rpartition('/')[0]}/{clip.video.stem}.jpg")
+    if is_there == (clip.thumbnail_key == beside):
+        return False
+    if is_there:
+        media_events.stored(home, beside, now_s)
+    else:
+        media_events.removed(home, beside, now_s)
+    return home.clips.find(clip.thing_name, clip.video) not in (clip, None)
+
+
+def _check_face(home: Home, thing: ThingName, now_s: float) -> None:
+    """A camera whose latest picture is gone has none until the next."""
+    with contextlib.suppress(NotFound):
+        key = home.cameras.get(thing).still_key
+        if key:
+            media_events.removed(home, key, now_s)
 
 
 def _is_gone(home: Home, thing: ThingName) -> bool:

@@ -86,6 +86,7 @@ def test_a_new_owner_is_told_how_to_add_a_camera_and_then_sees_it_and_plays_a_cl
     eventually(lambda: video.evaluate("video => video.currentTime") > 0.5, "the clip plays")
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No clips yet.")).to_be_visible(timeout=10_000)
+    assert page.locator("video").count() == 0
 
 
 def test_after_a_reload_the_same_page_is_there_and_signing_out_ends_it(page: Page):
@@ -95,3 +96,4 @@ def test_after_a_reload_the_same_page_is_there_and_signing_out_ends_it(page: Pag
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.goto(page.url.replace("/sign-in", "/events"))
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=20_000)
+    assert "/sign-in" in page.url

@@ -24,7 +24,10 @@ from tests.support.aws_planes import THING_ARNS, JobsService, answer_in_place, l
 
 GARDEN, GATE = ThingName("garden"), ThingName("gate")
 JOB = JobId("job-1")
-DOCUMENT = {"version": "1.0", "steps": [{"action": {"name": "r", "type": "runHandler", "input": {"handler": "reboot"}}}]}
+DOCUMENT = {
+    "version": "1.0",
+    "steps": [{"action": {"name": "r", "type": "runHandler", "input": {"handler": "reboot"}}}],
+}
 
 
 class World(NamedTuple):

@@ -19,11 +19,13 @@ from starlette.testclient import TestClient
 
 from pinthesky.errors import InvariantBroken, NotAuthorized, Unavailable
 from pinthesky.hub import openid
+from pinthesky.hub.browsers import COOKIE, Browsers
 from pinthesky.hub.database import Database
 from pinthesky.hub.openid import CODE_S, OpenIdProvider
+from pinthesky.hub.passkeys import Passkeys
 from pinthesky.hub.people import People
 from pinthesky.hub.sessions import Sessions
-from pinthesky.hub.sign_in import COOKIE, SignIn, link_to
+from pinthesky.hub.sign_in import SignIn, link_to
 from pinthesky.hub.tokens import LEEWAY_S, TOKEN_S, Tokens, new_signing_key
 from pinthesky.model.people import Email, Person, Role
 
@@ -93,7 +95,8 @@ def world(tmp_path: Path, signing_key: bytes) -> Iterator[World]:
         sessions=sessions,
         tokens=tokens,
         provider=OpenIdProvider(people, sessions, tokens, now_s=now_s),
-        is_origin=is_origin,
+        browsers=Browsers(sessions, is_origin),
+        passkeys=Passkeys(database, now_s=now_s),
         send_link=send_link,
     )
     app = Starlette(routes=sign_in.routes())

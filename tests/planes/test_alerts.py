@@ -19,7 +19,7 @@ from pinthesky.planes.records.groups import Group
 from pinthesky.planes.records.subscriptions import Filter
 from pinthesky.planes.table import Delete
 from tests.planes.fakes import START_S, out_of_reach
-from tests.planes.home import GARDEN, GUEST, HALL, OWNER, VIEWER, StagedHome, ask_for
+from tests.planes.home import GARDEN, GUEST, HALL, OWNER, VIEWER, StagedHome, ask, ask_for
 
 
 def subscribe(home: StagedHome, person=OWNER, **fields) -> str:
@@ -128,6 +128,13 @@ def test_somebody_who_was_removed_is_told_nothing(fleet):
     fleet.people.remove(VIEWER.id)
     fleet.people.change(GUEST.id, Role.VIEWER, frozenset({"inside"}))
     assert tell(fleet) == 0
+
+
+def test_the_subscriptions_of_somebody_who_was_removed_end(fleet):
+    subscribe(fleet, VIEWER)
+    kept = subscribe(fleet, OWNER)
+    assert ask(fleet, OWNER, "DELETE", f"/people/{VIEWER.id}")[0] == 204
+    assert [each.id for each in fleet.subscriptions.everything()] == list(fleet.notifier.enlisted) == [kept]
 
 
 def test_a_rule_tells_once_in_its_cool_down_and_then_how_much_it_held_back(fleet):

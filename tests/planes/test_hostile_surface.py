@@ -14,7 +14,7 @@ from pinthesky.planes.control_plane.surface import ROUTER
 from tests.planes.home import OWNER, StagedHome, ask
 from tests.planes.peopled_home import BODIES, QUERIES, PeopledHome
 
-ODD = strategies.sampled_from(
+ODD: strategies.SearchStrategy[Any] = strategies.sampled_from(
     [None, True, -1, 0, 2**63, 1e300, "", "a b", "..", "\ud800", "x" * 600, "1", [], {}, [None], {"": {}}, "\u202e"]
 )
 ODD_TEXT = strategies.sampled_from(["", "a b", "..", "%2e", "\ud800", "x" * 600, "1", "-1", "null", "\u202e"])

@@ -81,6 +81,14 @@ def test_a_console_that_is_gone_is_forgotten_and_a_slow_one_is_closed(fleet):
     assert gone not in [each.id for each in fleet.sockets.managers()]
 
 
+def test_a_slow_console_that_cannot_be_closed_now_does_not_keep_the_others_waiting(fleet, monkeypatch):
+    slow, good = connect(fleet, OWNER, "a-slow-one"), connect(fleet, OWNER, "good")
+    fleet.connections.slow.add(slow)
+    monkeypatch.setattr(fleet.connections, "close", out_of_reach)
+    push(fleet)
+    assert len(heard(fleet, good)) == 1
+
+
 def test_a_console_of_somebody_who_was_removed_hears_nothing(fleet):
     console = connect(fleet, VIEWER)
     fleet.people.remove(VIEWER.id)

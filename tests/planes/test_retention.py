@@ -156,6 +156,31 @@ def test_a_clip_that_was_stored_while_the_store_was_listed_keeps_its_row(fleet, 
     assert videos(fleet) == [video]
 
 
+def test_a_row_learns_of_its_picture_and_forgets_one_that_is_gone(fleet):
+    with_lost, with_unheard, with_older, without = (
+        add_clip(fleet, GARDEN, START_S - 60 + number, event_id(number)) for number in range(4)
+    )
+    lost = add_thumbnail(fleet, GARDEN, with_lost)
+    fleet.media.delete([lost])
+    unheard = fleet.media.store(clip_key(GARDEN, f"{with_unheard.stem}.jpg"), b"jpeg", "image/jpeg")
+    older = fleet.media.store(f"motion_videos_converted_images/garden/{with_older.stem}.jpg", b"jpeg", "image/jpeg")
+    media_events.stored(fleet, older, fleet.clock())
+    assert reconcile(fleet) == retention.Repairs(mended_pictures=2)
+    keys = [fleet.clips.get(GARDEN, video).thumbnail_key for video in (with_lost, with_unheard, with_older, without)]
+    assert keys == ["", unheard, older, ""]
+    assert reconcile(fleet) == retention.Repairs()
+
+
+def test_a_camera_whose_latest_picture_is_gone_shows_none(fleet):
+    key = fleet.media.store("capture_images/garden/asked.jpg", b"jpeg", "image/jpeg")
+    media_events.stored(fleet, key, fleet.clock())
+    reconcile(fleet)
+    assert fleet.cameras.get(GARDEN).still_key == key
+    fleet.media.delete([key])
+    reconcile(fleet)
+    assert fleet.cameras.get(GARDEN).still_key == ""
+
+
 def test_many_objects_and_rows_are_brought_together(fleet):
     expected = []
     for number in range(250):

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -24,7 +25,6 @@ from pinthesky.model.identifiers import BucketName, ThingName
 from pinthesky.model.jobs import JobId
 from pinthesky.planes.ports import JobExecution, JobOrder
 from tests.planes.fakes import Clock, FakeJobService
-from tests.support.aws_fixtures import moto_client
 from tests.support.aws_servers import REGION
 
 ACCOUNT = "123456789012"
@@ -52,13 +52,25 @@ class Said(NamedTuple):
 Answers = Callable[[Asked], Said]
 
 
-def local_clients(port: int | None = None) -> Clients:
-    """Clients of moto at `port`; with credentials, and without any look at this machine's own."""
-    clients = Clients(REGION, endpoint_url=None if port is None else f"http://127.0.0.1:{port}")
+@cache
+def _session() -> botocore.session.Session:
+    """One for the run: reading what a service looks like takes botocore longer than most tests take."""
     session = botocore.session.Session()
     session.set_credentials("a", "b")
-    clients._session = session
+    return session
+
+
+def local_clients(port: int | None = None) -> Clients:
+    """Clients of moto at `port`, or to be answered in place; without any look at this machine's own credentials."""
+    clients = Clients(REGION, endpoint_url=None if port is None else f"http://127.0.0.1:{port}")
+    clients._session = _session()
     return clients
+
+
+@cache
+def moto_clients(port: int) -> Clients:
+    """Clients of moto, shared by the run."""
+    return local_clients(port)
 
 
 def answer_in_place(client: Any, answers: Answers) -> None:
@@ -90,13 +102,13 @@ class _Raw(io.BytesIO):
 def new_bucket(port: int) -> BucketName:
     """A bucket of its own."""
     name = f"planes-{secrets.token_hex(8)}"
-    moto_client(port, "s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    moto_clients(port).get("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     return BucketName(name)
 
 
 def new_table(port: int, now_s: Callable[[], float]) -> DynamoTable:
     """A table of its own, as a deployment makes it."""
-    client, name = moto_client(port, "dynamodb"), f"records-{secrets.token_hex(6)}"
+    client, name = moto_clients(port).get("dynamodb"), f"records-{secrets.token_hex(6)}"
     names = ("PK", "SK", "GS1-PK", "GS1-SK")
 
     def schema(partition: str, sort: str) -> list[dict[str, str]]:
@@ -226,5 +238,5 @@ def _summary(execution: JobExecution) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def clients(moto_port: int) -> Clients:
-    """Clients of moto, shared by the run."""
-    return local_clients(moto_port)
+    """Clients of moto."""
+    return moto_clients(moto_port)

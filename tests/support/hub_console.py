@@ -26,9 +26,9 @@ from pinthesky.model.people import Email
 class Console:
     """One browser that is signed in. `ask` speaks to the control plane with its access token."""
 
-    def __init__(self, data: Path, port: int, *, email: str | None = None) -> None:
+    def __init__(self, data: Path, port: int, *, email: str | None = None, scheme: str = "https") -> None:
         """Sign in to the hub on `data` as its owner, or as somebody who was invited."""
-        self.origin = f"https://localhost:{port}"
+        self.origin = f"{scheme}://localhost:{port}"
         context = ssl.create_default_context(cafile=str(data / "authority" / "ca.crt"))
         self._browser = httpx2.Client(base_url=self.origin, verify=context, timeout=20)
         with closing(Foundation.lay(data)) as foundation:
@@ -72,8 +72,8 @@ class ConsoleSocket:
         ticket = console.ask("POST", "/tokens").json()["token"]
         context = ssl.create_default_context(cafile=str(data / "authority" / "ca.crt"))
         self._socket = connect(
-            f"wss://localhost:{port}/socket?Authorization={ticket}",
-            ssl=context,
+            f"{console.origin.replace('http', 'ws')}/socket?Authorization={ticket}",
+            ssl=context if console.origin.startswith("https") else None,
             subprotocols=[Subprotocol("manager")],
             open_timeout=10,
             proxy=None,

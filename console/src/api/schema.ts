@@ -358,7 +358,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/connections/{connection}/sessions/{invoke_id}": {
+    "/connections/{connection}/sessions/{invoke}": {
         parameters: {
             query?: never;
             header?: never;
@@ -726,7 +726,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/jobTypes/{job_type}": {
+    "/jobTypes/{kind}": {
         parameters: {
             query?: never;
             header?: never;
@@ -824,7 +824,7 @@ export interface paths {
         get?: never;
         /**
          * Change somebody's role
-         * @description In force at the person's next request, message and push. 409 where no owner would be left.
+         * @description In force at once: open connections are closed, and come back with it. 409 where no owner would be left.
          */
         put: operations["change_person"];
         post?: never;
@@ -878,7 +878,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/registrations/{user_code}": {
+    "/registrations/{code}": {
         parameters: {
             query?: never;
             header?: never;
@@ -3606,7 +3606,7 @@ export interface operations {
             header?: never;
             path: {
                 connection: string;
-                invoke_id: string;
+                invoke: string;
             };
             cookie?: never;
         };
@@ -4354,7 +4354,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                job_type: string;
+                kind: string;
             };
             cookie?: never;
         };
@@ -4656,7 +4656,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                user_code: string;
+                code: string;
             };
             cookie?: never;
         };
@@ -4686,7 +4686,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                user_code: string;
+                code: string;
             };
             cookie?: never;
         };

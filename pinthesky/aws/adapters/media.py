@@ -99,11 +99,11 @@ class S3Media:
         if sorted(wanted) == sorted(tags):
             return
         with errors(f"tagging {key}"):
-            self._client.put_object_tagging(
-                Bucket=self._bucket,
-                Key=str(key),
-                Tagging={"TagSet": [{"Key": name, "Value": value} for name, value in wanted]},
-            )
+            if not wanted:
+                self._client.delete_object_tagging(Bucket=self._bucket, Key=str(key))
+                return
+            tag_set = [{"Key": name, "Value": value} for name, value in wanted]
+            self._client.put_object_tagging(Bucket=self._bucket, Key=str(key), Tagging={"TagSet": tag_set})
 
     def objects(self, prefix: str, *, limit: int, token: str | None) -> MediaPage:
         """See `planes.ports.Media`. The token is the last key, as S3 takes it too where that is gone meanwhile."""

@@ -116,18 +116,20 @@ class IotThings:
         with errors(f"certifying {thing}", field="csr", invalid=("InvalidRequestException", "400")):
             made = client.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=False)
         arn = made["certificateArn"]
-        try:
-            with errors(f"attaching the certificate of {thing}"):
+        with errors(f"attaching the certificate of {thing}"):
+            try:
                 client.attach_thing_principal(thingName=str(thing), principal=arn, thingPrincipalType="EXCLUSIVE_THING")
+            except BaseException:
+                self._discard(arn)  # nothing leads to it
+                raise
+        try:
+            with errors(f"activating the certificate of {thing}"):
                 client.attach_policy(policyName=self._defaults.policy, target=arn)
                 if self._defaults.group:
                     client.add_thing_to_thing_group(thingGroupName=self._defaults.group, thingName=str(thing))
                 client.update_certificate(certificateId=made["certificateId"], newStatus="ACTIVE")
-        except PinTheSkyError as error:
-            self._discard(arn)
-            if isinstance(error, NotFound):
-                raise Unavailable(f"the policy or the group of cameras is missing in this account: {error}") from error
-            raise
+        except NotFound as error:
+            raise Unavailable(f"the policy or the group of cameras is missing in this account: {error}") from error
         return str(made["certificatePem"])
 
     def _undo(self, thing: ThingName) -> None:

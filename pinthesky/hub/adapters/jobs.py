@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pinthesky.errors import NotFound
-from pinthesky.hub.job_rules import AbortCriterion, Execution, Failure, JobSettings, RetryCriterion
+from pinthesky.errors import Conflict, NotFound
+from pinthesky.hub.job_rules import AbortCriterion, Execution, Failure, JobSettings, JobState, RetryCriterion
 from pinthesky.hub.jobs import Jobs, Page
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.jobs import JobId, JobStatus
@@ -47,7 +47,9 @@ class HubJobService:
         return JobSummary(job, described.job.state.value, counts)
 
     def cancel(self, job: JobId) -> None:
-        """See `planes.ports.JobService`."""
+        """See `planes.ports.JobService`. The hub itself lets a job be cancelled twice, the second time by force."""
+        if self._jobs.describe(job).job.state is JobState.CANCELED:
+            raise Conflict(f"job {job} is over")
         self._jobs.cancel(job, force=True)
 
     def delete(self, job: JobId) -> None:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from pinthesky.errors import InvalidInput, NotFound
 from pinthesky.model.identifiers import GroupName, Identifier
 from pinthesky.model.people import Email, Person, PersonId, Role
+from pinthesky.planes import alerts
 from pinthesky.planes.authorization import Permission
 from pinthesky.planes.data_plane.ending import close_all_of
 from pinthesky.planes.listing import EpochMs, Items, ListQuery
@@ -121,9 +122,10 @@ def change_person(call: Call, person: PersonId, body: PersonChange) -> PersonVie
 
 @routes.delete("/people/{person}", Permission.OWN, "Uninvite somebody")
 def remove_person(call: Call, person: PersonId) -> None:
-    """Sessions and connections end. 409 where no owner would be left."""
+    """Sessions, connections and subscriptions end. 409 where no owner would be left."""
     call.home.people.remove(person)
     close_all_of(call.home, person)
+    alerts.forget_person(call.home, person)
 
 
 @routes.get("/sessions", Permission.READ, "Where I am signed in")

@@ -44,17 +44,10 @@ def stop_live_views(
     unless: Callable[[ThingName], bool] = lambda _camera: False,
 ) -> None:
     """Stop what a connection has started on cameras, but for those that `unless` names."""
-    after = None
-    while True:
-        live, after = home.sockets.live_page(connection, limit=LIMIT_MAX, after=after)
-        for session in live:
-            if not unless(session.camera):
-                home.sockets.stop(connection, session.invoke_id)
-                _stop_live_view(
-                    home, session.camera, connection_of(home, connection, manager, invoke_id=session.invoke_id)
-                )
-        if after is None:
-            return
+    for session in home.sockets.live_page(connection, limit=LIMIT_MAX).rows:
+        if not unless(session.camera):
+            home.sockets.stop(connection, session.invoke_id)
+            _stop_live_view(home, session.camera, connection_of(home, connection, manager, invoke_id=session.invoke_id))
 
 
 def connection_of(

@@ -158,7 +158,7 @@ def _motion_start(at: _Arrival, event: events.MotionStart) -> None:
                 thing=at.thing,
                 at_s=motion_ms / 1000,
                 title="Motion at {camera}",
-                link=f"/cameras/{at.thing}/events/{event_id}",
+                link=f"/cameras/{at.thing}?event={event_id}",
             )
         )
 

@@ -133,8 +133,8 @@ def forget(home: Home, clip: Clip, now_s: float) -> None:
     """Remove a clip whose media are gone, and what was stored beside it."""
     gone = home.pushes.prepare(deleted_push(clip, now_s), now_s)
     if home.clips.remove(clip.thing_name, clip.video, gone.change) is not None:
-        home.media.delete(leftovers(clip))
         post(home, gone)
+        home.media.delete(leftovers(clip))
 
 
 def deleted_push(clip: Clip, now_s: float) -> Push:
@@ -238,7 +238,7 @@ def _tell_recognised(home: Home, clip: Clip, thumbnail: MediaObject | None, *, n
         thing=clip.thing_name,
         at_s=clip.started_at / 1000,
         title=f"{', '.join(clip.labels)} at {{camera}}",
-        link=f"/cameras/{clip.thing_name}/videos/{clip.video}",
+        link=f"/cameras/{clip.thing_name}?video={clip.video}",
         picture=None if thumbnail is None else thumbnail.key,
         labels=list(clip.labels),
     )
