@@ -19,6 +19,8 @@ from pinthesky.model.identifiers import SHADOW_NAME, ThingName, command_topic, e
 
 CLIENT_FILE = "device-client.json"
 DAEMON_FILE = "pinthesky.env"
+CLIENTS = {"python": "pits-device-client", "cpp": "aws-iot-device-client"}
+"""Which device client the folder is for, and its program."""
 HANDLER_DIRECTORY = "/opt/pinthesky/jobs"
 """Where an installation on a camera has the handlers of jobs (docs/reference/admin.md)."""
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/:@+-]{0,200}")
@@ -41,16 +43,18 @@ class HubAddress:
 
 @dataclass(frozen=True)
 class CameraFolder:
-    """The folder at `path`, which will lie at `place` on the camera's machine.
+    """The folder at `path`, which will lie at `place` on the camera's machine, for one of CLIENTS.
 
-    Modes are those that aws-iot-device-client insists on; they survive `scp -p`.
+    With ours the daemon speaks by a queue of events, with the other one by the slot that it knows. Modes are those that
+    aws-iot-device-client insists on; they survive `scp -p`.
     """
 
     path: Path
     place: Path
+    client: str
 
     @classmethod
-    def plan(cls, path: Path, place: Path | None) -> CameraFolder:
+    def plan(cls, path: Path, place: Path | None, client: str) -> CameraFolder:
         """Check that the folder can be made. Raises InvalidInput."""
         path = Path(os.path.abspath(path))  # noqa: PTH100 - a link stays the name the owner gave
         place = path if place is None else place
@@ -65,14 +69,14 @@ class CameraFolder:
             raise InvalidInput("--to", f"there is no folder {path.parent}")
         if not os.access(path.parent, os.W_OK):
             raise InvalidInput("--to", f"cannot write into {path.parent}")
-        return cls(path, place)
+        return cls(path, place, client)
 
     @property
     def commands(self) -> tuple[str, str]:
         """What to run on the camera's machine: the daemon, then the device client."""
         return (
             f". {self.place / DAEMON_FILE} && pinthesky $PINTHESKY_FLAGS",
-            f"pits-device-client --config-file {self.place / CLIENT_FILE}",
+            f"{CLIENTS[self.client]} --config-file {self.place / CLIENT_FILE}",
         )
 
     def write(self, thing: ThingName, identity: Identity, root_pem: bytes, *, hub: HubAddress) -> Path:
@@ -105,16 +109,22 @@ class CameraFolder:
         made.replace(self.path)
         sync_folder(self.path.parent)
 
+    @property
+    def _events(self) -> Path:
+        """Where the daemon leaves events for the device client: a folder, or the slot."""
+        return self.place / "files" / ("event-queue" if self.client == "python" else "event-output.json")
+
     def _client(self, thing: ThingName, hub: HubAddress) -> dict[str, object]:
         certificates, files = self.place / "certificates", self.place / "files"
+        is_ours = self.client == "python"
+        ours = {"port": hub.mqtt_port, "state-directory": str(self.place / "state")} if is_ours else {}
         return {
             "endpoint": hub.host,
-            "port": hub.mqtt_port,
+            **ours,
             "cert": str(certificates / "certificate.pem"),
             "key": str(certificates / "private.key"),
             "root-ca": str(certificates / "root-ca.pem"),
             "thing-name": str(thing),
-            "state-directory": str(self.place / "state"),
             "logging": {"level": "INFO", "type": "STDOUT"},
             "jobs": {"enabled": True, "handler-directory": HANDLER_DIRECTORY},
             "tunneling": {"enabled": False},
@@ -123,7 +133,7 @@ class CameraFolder:
                 "pub-sub": {
                     "enabled": True,
                     "publish-topic": event_topic(thing),
-                    "publish-file": str(files / "event-output.json"),
+                    "publish-queue" if is_ours else "publish-file": str(self._events),
                     "publish-on-change": True,
                     "subscribe-topic": command_topic(thing),
                     "subscribe-file": str(files / "event-input.json"),
@@ -153,7 +163,7 @@ class CameraFolder:
             "dataplane-endpoint": f"https://{hub.device_endpoint}",
             "dataplane-region": REGION,
             "event-input": files / "event-input.json",
-            "event-output": files / "event-output.json",
+            "event-queue" if self.client == "python" else "event-output": self._events,
             "configure-input": files / "configure-input.json",
             "configure-output": files / "configure-output.json",
             "state-dir": self.place / "state",

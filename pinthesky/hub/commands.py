@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from pinthesky.errors import InvalidInput, PinTheSkyError
 from pinthesky.hub.accounts import described_link, new_link_secret
-from pinthesky.hub.camera_folder import CameraFolder, HubAddress
+from pinthesky.hub.camera_folder import CLIENTS, CameraFolder, HubAddress
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.host_names import name_for_others
 from pinthesky.hub.settings import is_address, is_host_name
@@ -69,6 +69,12 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add.add_argument("--to", type=Path, metavar="FOLDER", help="the folder to make (default: NAME, here)")
     add.add_argument("--at", type=Path, metavar="FOLDER", help="where it will lie on the camera (default: where it is)")
     add.add_argument("--hub", metavar="HOST", help="name or address by which the camera finds this machine")
+    add.add_argument(
+        "--client",
+        choices=CLIENTS,
+        default="python",
+        help="the device client that will run on the camera: ours in Python (default), or aws-iot-device-client",
+    )
     remove = command("remove-camera", "refuse a camera from now on, and for good")
     remove.add_argument("name", metavar="NAME", help="of the camera")
     command("cameras", "list the cameras")
@@ -80,7 +86,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 def add_camera(given: argparse.Namespace) -> int:
     """`pits-hub add-camera`: the folder is there whole, and the camera is known, or neither."""
     thing = ThingName.parse(given.name, "NAME")
-    folder = CameraFolder.plan(given.to or Path(str(thing)), given.at)
+    folder = CameraFolder.plan(given.to or Path(str(thing)), given.at, given.client)
     with closing(Foundation.lay(given.data)) as foundation:
         listen = foundation.settings.listen
         if not listen.device_port or not listen.mqtt_ports[0]:

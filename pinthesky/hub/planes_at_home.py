@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from pinthesky.errors import InvalidInput, NotFound
+from pinthesky.errors import Conflict, InvalidInput, NotFound
 from pinthesky.hub.accounts import Accounts
 from pinthesky.hub.adapters.commands import HubCommands
 from pinthesky.hub.adapters.connections import HubConnections
@@ -41,13 +41,14 @@ from pinthesky.hub.socket_endpoint import SocketEndpoint
 from pinthesky.hub.sockets import Message, Opening, Sockets
 from pinthesky.hub.webhooks import Webhooks
 from pinthesky.machine.permanent_thread import Crash
-from pinthesky.model.identifiers import ConnectionId, ThingName
+from pinthesky.model.identifiers import ConnectionId, GroupName, ThingName
 from pinthesky.model.people import Person
 from pinthesky.planes import camera_removal, camera_silence, retention
 from pinthesky.planes.control_plane import surface
 from pinthesky.planes.data_plane import endpoint
 from pinthesky.planes.home import Home, Retention
 from pinthesky.planes.ingest import device_events, job_events, media_events, presence_events
+from pinthesky.planes.records.groups import Group
 from pinthesky.planes.routing import HttpAnswer, HttpRequest
 
 SOCKET_PATH = "/socket"
@@ -126,6 +127,7 @@ class PlanesAtHome:
             console=parts.console,
             retention=Retention(clips_days=days, stills_days=days),
         )
+        self._make_locations(parts.foundation.settings.locations)
         self.worker = IngestWorker(self._chores(), parts.crashed)
         self._listen(parts)
 
@@ -169,6 +171,18 @@ class PlanesAtHome:
 
     def _reconcile(self, home: Home, now_s: float) -> object:
         return retention.reconcile(home, now_s, is_over=lambda: self.worker.stopping)
+
+    def _make_locations(self, zones: Mapping[str, str]) -> None:
+        """Locations of the settings that are not there yet; what people changed in the console stays."""
+        for name, zone in zones.items():
+            place = Group(
+                name=GroupName.parse(name, "locations"),
+                created_at=int(time.time() * 1000),
+                type="location",
+                time_zone=zone,
+            )
+            with suppress(Conflict):
+                self.home.groups.add(place)
 
     def _listen(self, parts: HubParts) -> None:
         parts.mqtt.subscribe_kept(EVENT_TOPICS, self._heard)

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from pinthesky.errors import InvalidInput
+from pinthesky.model.identifiers import GroupName
 from pinthesky.model.settings import bound_of
 
 FILE_MAX = 256 * 1024
@@ -29,7 +30,6 @@ LOCATIONS_MAX = 100
 _SIZES = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
-_PLACE = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Size = Annotated[str, Meta(pattern=r"^[0-9]{1,15}[KMGT]?\Z", max_length=16)]
@@ -163,7 +163,8 @@ class HubSettings(Section, frozen=True, kw_only=True):
         dict[str, Text],
         Meta(
             max_length=LOCATIONS_MAX,
-            description='Places and their time zones (IANA). Cameras belong to one: home = "Europe/Vienna"',
+            description="Places and their time zones (IANA), which are made when the hub starts. Cameras belong to "
+            'one: home = "Europe/Vienna". What is changed in the console stays.',
         ),
     ] = msgspec.field(default_factory=dict)
 
@@ -296,8 +297,10 @@ def _contradictions(settings: HubSettings) -> Iterator[tuple[str, str]]:
     if mail.host and not (mail.sender or mail.user):
         yield "mail.sender", "must be given where mail.host is, or mail.user with an address"
     for place, zone in settings.locations.items():
-        if _PLACE.fullmatch(place) is None:
-            yield "locations", f"names must be 1 to 64 printable characters, got {place[:70]!r}"
+        try:
+            GroupName.parse(place)
+        except InvalidInput as error:
+            yield "locations", f"names {error.reason}"
         if (reason := _wrong_zone(zone)) is not None:
             yield f"locations.{place}", reason
 

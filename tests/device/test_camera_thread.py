@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from typing import Any, Callable
 
 import msgspec
 import numpy as np
@@ -14,8 +14,10 @@ from pinthesky.device import camera_inbox
 from pinthesky.device.camera_thread import (
     FAILURES_MAX,
     FIRST_PACKET_S,
+    FIRST_PICTURE_WAIT_S,
     SETTINGS_PATIENCE_S,
     STALL_S,
+    WAITING_MAX,
     CameraGaveUp,
     Duty,
 )
@@ -607,6 +609,7 @@ def test_a_camera_that_hangs_when_privacy_closes_it_is_given_up():
 
 def test_a_still_is_taken_by_the_owner_of_the_camera():
     stage = Stage()
+    stage.run(0.1)
     picture = stage.thread.still(1.0)
     stage.step()
     assert picture.result(timeout=0) == stage.camera.still_jpeg
@@ -614,6 +617,7 @@ def test_a_still_is_taken_by_the_owner_of_the_camera():
 
 def test_who_asks_for_a_still_while_one_is_due_gets_the_same():
     stage = Stage()
+    stage.run(0.1)
     pictures = [stage.thread.still(1.0) for _ in range(50)]
     stage.step()
     assert {picture.result(timeout=0) for picture in pictures} == {stage.camera.still_jpeg}
@@ -625,6 +629,7 @@ def test_who_asks_for_a_still_while_one_is_due_gets_the_same():
 
 def test_a_still_that_the_camera_cannot_take_fails_and_nothing_else_does():
     stage = Stage()
+    stage.run(0.1)
     stage.camera.still_failure = Unavailable("no decoder")
     picture = stage.thread.still(1.0)
     stage.step()
@@ -632,24 +637,148 @@ def test_a_still_that_the_camera_cannot_take_fails_and_nothing_else_does():
     assert stage.camera.is_open
 
 
-@pytest.mark.parametrize(
-    "closed_by, reason", [("privacy", "the camera is closed"), ("fault", "unplugged")], ids=["privacy", "fault"]
-)
-def test_stills_and_captures_fail_while_there_is_no_picture(closed_by: str, reason: str):
+def ask(stage: Stage) -> list[Future[Any]]:
+    """A still and a capture, asked for and looked at."""
+    asked: list[Future[Any]] = [stage.thread.still(1.0), stage.thread.capture(3, "c1", None)]
+    stage.step(2)
+    return asked
+
+
+def reasons(futures: list[Future[Any]]) -> list[str]:
+    """Why each was refused."""
+    errors = [future.exception(timeout=0) for future in futures]
+    assert {type(error) for error in errors} == {Unavailable}
+    return [str(error) for error in errors]
+
+
+def at_the_start() -> Stage:
+    return Stage(open_it=False)
+
+
+def after_an_edit() -> Stage:
     stage = Stage()
     stage.run(1)
+    assert stage.reconfigure(CameraSettings(framerate=10)).done()
+    return stage
+
+
+def after_a_fault() -> Stage:
+    stage = Stage()
+    stage.run(1)
+    stage.camera.lose()
+    stage.step()
+    return stage
+
+
+@pytest.mark.parametrize("opening", [at_the_start, after_an_edit, after_a_fault])
+def test_what_is_asked_for_while_the_camera_opens_waits_for_its_first_picture(opening: Callable[[], Stage]):
+    stage = opening()
+    asked = ask(stage)
+    stage.wait(1)
+    stage.step()
+    assert stage.camera.is_open
+    assert not any(future.done() for future in asked)
+    first = stage.camera.picture()
+    stage.step()
+    still, capture = (future.result(timeout=0) for future in asked)
+    assert still == stage.camera.still_jpeg
+    stage.run(5)
+    (part,) = stage.disk.parts
+    assert part.header.event_id == capture.event_id
+    assert stage.disk.recorded()[0] == first
+    assert part.is_closed
+
+
+def test_two_captures_that_wait_for_the_first_picture_share_a_clip():
+    stage = at_the_start()
+    asked = [stage.thread.capture(3, name, None) for name in ("c1", "c2")]
+    stage.run(0.2)
+    first, second = (future.result(timeout=0) for future in asked)
+    assert (first.joined, second.joined) == (False, True)
+    assert first.event_id == second.event_id
+
+
+@pytest.mark.parametrize("refusal, reason", [(None, "no picture has come yet"), (Unavailable("absent"), "absent")])
+def test_a_camera_that_stays_dead_is_waited_for_no_longer_than_the_bound(refusal: Unavailable | None, reason: str):
+    stage = at_the_start()
+    stage.camera.standing_refusal = refusal
+    asked = ask(stage)
+    stage.wait(FIRST_PICTURE_WAIT_S - 0.1)
+    assert not any(future.done() for future in asked)
+    stage.wait(0.2)
+    assert reasons(asked) == [reason] * 2
+    assert "still" not in stage.camera.calls
+
+
+@pytest.mark.usefixtures("slow_to_start")
+def test_who_asks_does_not_wait_longer_for_a_camera_that_starts_slowly():
+    stage = at_the_start()
+    asked = ask(stage)
+    stage.wait(FIRST_PICTURE_WAIT_S + 0.1)
+    assert reasons(asked) == ["no picture has come yet"] * 2
+    assert stage.camera.is_open
+
+
+def test_what_was_asked_for_before_an_opening_that_took_too_long_is_answered_right_after_it():
+    stage = at_the_start()
+    asked: list[Future[Any]] = [stage.thread.still(1.0), stage.thread.capture(3, "c1", None)]
+    stage.clock.advance(FIRST_PICTURE_WAIT_S)
+    stage.step(2)
+    assert all(future.done() for future in asked)
+
+
+def test_who_waits_for_the_first_picture_holds_nobody_up():
+    stage = at_the_start()
+    asked = ask(stage)
+    other = stage.thread.submit(lambda: "served")
+    stage.step()
+    assert other.result(timeout=0) == "served"
+    assert not any(future.done() for future in asked)
+
+
+def test_so_many_may_wait_for_the_first_picture_and_the_next_is_answered_at_once():
+    stage = at_the_start()
+    asked = [stage.thread.capture(1, None, None) for _ in range(WAITING_MAX + 1)]
+    stage.step(WAITING_MAX + 1)
+    assert reasons([future for future in asked if future.done()]) == ["no picture has come yet"]
+    assert asked[-1].done()
+    stage.run(0.1)
+    assert len({future.result(timeout=0).event_id for future in asked[:-1]}) == 1
+
+
+def test_nobody_waits_for_a_camera_that_is_closed_on_purpose():
+    stage = Stage(duty=Duty(camera_open=False))
+    assert reasons(ask(stage)) == ["the camera is closed"] * 2
+
+
+@pytest.mark.parametrize("closed_by", ["privacy", "the end of the footage"])
+def test_a_camera_that_is_closed_on_purpose_ends_the_wait_for_its_first_picture(closed_by: str):
+    stage = at_the_start()
+    asked = ask(stage)
     if closed_by == "privacy":
         stage.thread.take_up(Duty(camera_open=False))
     else:
-        stage.camera.standing_refusal = Unavailable(reason)
-        stage.camera.lose(reason)
+        stage.camera.end()
     stage.step()
-    still, capture = stage.thread.still(1.0), stage.thread.capture(10, "c1", None)
-    stage.step(2)
-    for future in (still, capture):
-        error = future.exception(timeout=0)
-        assert isinstance(error, Unavailable)
-        assert reason in str(error)
+    assert reasons(asked) == ["the camera is closed"] * 2
+
+
+def test_a_stop_ends_the_wait_for_the_first_picture_at_once():
+    stage = at_the_start()
+    asked = ask(stage)
+    assert not any(future.done() for future in asked)
+    run_until_stopped(stage)
+    assert reasons(asked) == ["the camera has stopped"] * 2
+
+
+def test_a_request_that_was_cancelled_while_it_waited_is_not_served():
+    stage = at_the_start()
+    still, capture = ask(stage)
+    assert still.cancel()
+    assert capture.cancel()
+    stage.run(0.2)
+    assert "still" not in stage.camera.calls
+    assert stage.disk.parts == []
 
 
 def test_a_capture_records_and_says_which_clip():
@@ -664,6 +793,7 @@ def test_a_capture_records_and_says_which_clip():
 
 def test_a_request_that_was_cancelled_is_not_served():
     stage = Stage()
+    stage.run(0.1)
     picture = stage.thread.still(1.0)
     picture.cancel()
     stage.step()

@@ -38,7 +38,7 @@ from pinthesky.hub.ports import MEDIA_BUCKET
 from pinthesky.hub.server_tls import CertificateWatch, ServerTls
 from pinthesky.hub.settings import HubSettings, Listen, Media, Tls
 from pinthesky.link import configuration as link_configuration
-from pinthesky.model.identifiers import ThingName
+from pinthesky.model.identifiers import GroupName, ThingName
 from tests.support.aws_servers import CertificateAuthority
 from tests.support.daemon_process import PROJECT, eventually, running
 from tests.support.hub_process import HOST, HubProcess, add_camera, new_camera, try_connect
@@ -818,3 +818,15 @@ def test_the_watch_says_once_that_certificates_cannot_be_renewed(authority, capl
 
 def test_proxies_are_known_in_both_families():
     assert app._as_both_families(["10.0.0.0/8", "fd00::/8"]) == ["10.0.0.0/8", "::ffff:10.0.0.0/104", "fd00::/8"]
+
+
+def test_the_locations_of_the_settings_are_there_and_stay_as_people_change_them(tmp_path):
+    settings = msgspec.structs.replace(FREE, locations={"home": "Europe/Vienna"})
+    first = Hub(tmp_path / "hub", settings)
+    home = first.planes.home
+    assert home.groups.get(GroupName("home")).time_zone == "Europe/Vienna"
+    home.groups.change(GroupName("home"), lambda group: msgspec.structs.replace(group, time_zone="Asia/Tokyo"))
+    assert first.stop()
+    second = Hub(tmp_path / "hub", settings)
+    assert second.planes.home.groups.get(GroupName("home")).time_zone == "Asia/Tokyo"
+    assert second.stop()

@@ -102,7 +102,7 @@ def test_files_are_relative_to_the_settings():
             "locations.home: 'Europe/Wien' is no time zone of the IANA database; did",
         ),
         ('[locations]\nhome = "../etc/passwd"', "locations.home: "),
-        ('[locations]\n"" = "UTC"', "locations: names must be 1 to 64 printable characters"),
+        ('[locations]\n"" = "UTC"', "locations: names must be 1 to 60 printable characters"),
         ("[locations]\nhome = 1", "locations: must be a table of at most 100 names"),
         (f'[listen]\naddress = "{"x" * 300}"', "listen.address: must be a string of at most 255 characters, got 'xxx"),
     ],

@@ -27,9 +27,10 @@ def changed(home: Home, thing: ThingName, connected: bool, *, at_s: float, now_s
             return camera
         if camera.online == connected and camera.online_changed_at is not None:
             return camera
-        return replace(camera, online=connected, online_changed_at=at_ms)
+        seen_at = max(at_ms, camera.last_seen_at or 0) if connected else camera.last_seen_at
+        return replace(camera, online=connected, online_changed_at=at_ms, last_seen_at=seen_at)
 
-    heard = (camera_news.heard if connected else camera_news.changed)(home, thing, told, now_s=now_s)
+    heard = camera_news.changed(home, thing, told, now_s=now_s)
     if heard is None:
         return
     home.conditions.note(thing, "offline", Condition(holds=not connected), at_ms=at_ms)
