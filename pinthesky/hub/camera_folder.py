@@ -21,6 +21,8 @@ CLIENT_FILE = "device-client.json"
 DAEMON_FILE = "pinthesky.env"
 CLIENTS = {"python": "pits-device-client", "cpp": "aws-iot-device-client"}
 """Which device client the folder is for, and its program."""
+CPP_DIALS = 443
+"""The only port that aws-iot-device-client knows."""
 HANDLER_DIRECTORY = "/opt/pinthesky/jobs"
 """Where an installation on a camera has the handlers of jobs (docs/reference/admin.md)."""
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/:@+-]{0,200}")
@@ -110,14 +112,17 @@ class CameraFolder:
         sync_folder(self.path.parent)
 
     @property
+    def _for_ours(self) -> bool:
+        return self.client == "python"
+
+    @property
     def _events(self) -> Path:
         """Where the daemon leaves events for the device client: a folder, or the slot."""
-        return self.place / "files" / ("event-queue" if self.client == "python" else "event-output.json")
+        return self.place / "files" / ("event-queue" if self._for_ours else "event-output.json")
 
     def _client(self, thing: ThingName, hub: HubAddress) -> dict[str, object]:
         certificates, files = self.place / "certificates", self.place / "files"
-        is_ours = self.client == "python"
-        ours = {"port": hub.mqtt_port, "state-directory": str(self.place / "state")} if is_ours else {}
+        ours = {"port": hub.mqtt_port, "state-directory": str(self.place / "state")} if self._for_ours else {}
         return {
             "endpoint": hub.host,
             **ours,
@@ -133,7 +138,7 @@ class CameraFolder:
                 "pub-sub": {
                     "enabled": True,
                     "publish-topic": event_topic(thing),
-                    "publish-queue" if is_ours else "publish-file": str(self._events),
+                    "publish-queue" if self._for_ours else "publish-file": str(self._events),
                     "publish-on-change": True,
                     "subscribe-topic": command_topic(thing),
                     "subscribe-file": str(files / "event-input.json"),
@@ -163,7 +168,7 @@ class CameraFolder:
             "dataplane-endpoint": f"https://{hub.device_endpoint}",
             "dataplane-region": REGION,
             "event-input": files / "event-input.json",
-            "event-queue" if self.client == "python" else "event-output": self._events,
+            "event-queue" if self._for_ours else "event-output": self._events,
             "configure-input": files / "configure-input.json",
             "configure-output": files / "configure-output.json",
             "state-dir": self.place / "state",

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from pinthesky.errors import InvalidInput, PinTheSkyError
 from pinthesky.hub.accounts import described_link, new_link_secret
-from pinthesky.hub.camera_folder import CLIENTS, CameraFolder, HubAddress
+from pinthesky.hub.camera_folder import CLIENTS, CPP_DIALS, CameraFolder, HubAddress
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.host_names import name_for_others
 from pinthesky.hub.settings import is_address, is_host_name
@@ -112,9 +112,12 @@ def add_camera(given: argparse.Namespace) -> int:
             raise
     daemon, client = folder.commands
     where = "" if folder.place == folder.path else f"Copy it there: scp -rp {folder.path} CAMERA:{folder.place}\n"
+    port = ""
+    if given.client == "cpp" and CPP_DIALS not in listen.mqtt_ports:
+        port = f"{CLIENTS['cpp']} dials port {CPP_DIALS} only: add it to mqtt_ports in {foundation.folder.settings}.\n"
     sys.stdout.write(
         f"{folder.path} holds all that camera {thing} needs. Its private key is nowhere else: treat it as a password.\n"
-        f"The camera looks for this hub at {host}; --hub says another name.\n{where}"
+        f"The camera looks for this hub at {host}; --hub says another name.\n{port}{where}"
         f"On the camera run:\n\n  {daemon}\n  {client}\n\n"
     )
     return 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from pinthesky.errors import Conflict, InvalidInput, NotFound
+from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, NotFound
 from pinthesky.hub.accounts import Accounts
 from pinthesky.hub.adapters.commands import HubCommands
 from pinthesky.hub.adapters.connections import HubConnections
@@ -50,6 +51,8 @@ from pinthesky.planes.home import Home, Retention
 from pinthesky.planes.ingest import device_events, job_events, media_events, presence_events
 from pinthesky.planes.records.groups import Group
 from pinthesky.planes.routing import HttpAnswer, HttpRequest
+
+logger = logging.getLogger(__name__)
 
 SOCKET_PATH = "/socket"
 EVENT_TOPICS = "pinthesky/events/+/output"
@@ -235,10 +238,12 @@ class PlanesAtHome:
         self.worker.put(Errand(f"the progress of job {execution.job_id}", run))
 
     def _stored(self, record: MediaRecord) -> None:
-        media_events.stored(self.home, record.key, time.time())
+        with _broken_rows_named(record):
+            media_events.stored(self.home, record.key, time.time())
 
     def _removed(self, record: MediaRecord) -> None:
-        media_events.removed(self.home, record.key, time.time())
+        with _broken_rows_named(record):
+            media_events.removed(self.home, record.key, time.time())
 
     def _thing_removed(self, thing: ThingName) -> None:
         """Removed at the command line: the camera goes from the console, its clips stay until their time."""
@@ -249,3 +254,12 @@ class PlanesAtHome:
             return
         with suppress(NotFound):
             camera_removal.remove(self.home, thing, with_media=False, now_s=time.time())
+
+
+@contextmanager
+def _broken_rows_named(record: MediaRecord) -> Iterator[None]:
+    """A row that cannot be read is no better when the news is told again: it is named, and the next news is told."""
+    try:
+        yield
+    except InvariantBroken as error:
+        logger.error("What is known of %s cannot be read: %s", record.key, error)

@@ -75,7 +75,7 @@ def _flip(home: Home, seen: Camera, now_s: float) -> bool:
         return False
     # Of a camera that is offline the timeline says so; one that is connected and silent is a riddle.
     unknown = Condition(holds=after.silent and seen.online)
-    home.conditions.note(seen.thing_name, "unknown", unknown, at_ms=int(now_s * 1000))
+    home.conditions.observe(seen.thing_name, "unknown", unknown, at_ms=int(now_s * 1000))
     minutes = round((now_s - max(seen.last_seen_at or 0, seen.online_changed_at or 0) / 1000) / 60)
     occasion = alerts.Occasion(
         alert_type="camera_offline" if after.silent else "camera_online",

@@ -1,5 +1,6 @@
 """Servers that answer as AWS does."""
 
+from tests.planes.conftest import fleet, home  # noqa: F401 - the same
 from tests.support.aws_fixtures import (  # noqa: F401 - fixtures are found by being here
     bucket,
     credentials_server,

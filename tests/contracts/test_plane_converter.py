@@ -1,6 +1,6 @@
 """The planes' port `Converter`: one suite for AWS (S3 of moto, and the call of a function), the hub and the fake.
 
-moto runs functions in containers alone, so the call of the function is answered in its place, by the function's own code.
+moto runs functions in containers alone, so the call of the function is answered in its place by the function itself.
 """
 
 from __future__ import annotations

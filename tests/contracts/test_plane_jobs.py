@@ -1,6 +1,6 @@
 """The planes' port `JobService`: one suite for AWS IoT Jobs, the hub and the fake of the tests.
 
-moto lets nothing become of a job, so AWS is a stand-in here that speaks its protocol; see `tests/support/aws_planes.py`.
+moto lets nothing become of a job, so AWS is a stand-in that speaks its protocol (`tests/support/aws_planes.py`).
 AWS and its stand-in give executions in lists without their details.
 """
 
@@ -19,7 +19,7 @@ from pinthesky.model.identifiers import ThingName
 from pinthesky.model.jobs import JobId, JobStatus
 from pinthesky.planes.ports import JobOrder, JobService
 from tests.hub.test_jobs import Stage
-from tests.planes.fakes import Clock, FakeJobService
+from tests.planes.fakes import Clock
 from tests.support.aws_planes import THING_ARNS, JobsService, answer_in_place, local_clients
 
 GARDEN, GATE = ThingName("garden"), ThingName("gate")

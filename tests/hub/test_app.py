@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -517,15 +518,35 @@ def test_a_camera_is_added_listed_and_removed(tmp_path, capsys, monkeypatch):
     assert run_main(capsys, "--data", data, "cameras") == (0, "", "")
 
 
-def test_the_folder_serves_device_client_and_daemon_as_it_is(tmp_path, capsys):
+KNOWN_TO_CPP = {
+    *("endpoint", "cert", "key", "root-ca", "thing-name", "logging.level", "logging.type"),
+    *("jobs.enabled", "jobs.handler-directory", "tunneling.enabled", "device-defender.enabled"),
+    *(f"samples.pub-sub.{key}" for key in ("enabled", "publish-topic", "publish-file", "publish-on-change")),
+    *(f"samples.pub-sub.{key}" for key in ("subscribe-topic", "subscribe-file")),
+    *(f"sample-shadow.{key}" for key in ("enabled", "shadow-name", "shadow-input-file", "shadow-output-file")),
+}
+
+
+def keys_of(document: dict[str, Any], before: str = "") -> set[str]:
+    """The names of all values, with their sections."""
+    found: set[str] = set()
+    for name, value in document.items():
+        found |= keys_of(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}"}
+    return found
+
+
+@pytest.mark.parametrize("client", ["python", "cpp"])
+def test_the_folder_serves_device_client_and_daemon_as_it_is(tmp_path, capsys, client):
     data, folder = tmp_path / "hub", tmp_path / "garden"
-    assert run_main(capsys, "--data", data, "add-camera", "garden", "--to", folder, "--hub", "house.local")[0] == 0
+    chosen = () if client == "python" else ("--client", client)
+    arguments = ("add-camera", "garden", "--to", folder, "--hub", "house.local", *chosen)
+    assert run_main(capsys, "--data", data, *arguments)[0] == 0
     found, findings = link_configuration.load(["--config-file", str(folder / "device-client.json")], {})
     assert (findings.errors, findings.warnings) == ([], [])
     assert found is not None
     assert found.pub_sub is not None
     assert found.shadow is not None
-    assert (found.endpoint, found.port, found.thing_name) == ("house.local", 8883, "garden")
+    assert (found.endpoint, found.thing_name) == ("house.local", "garden")
     assert found.jobs is not None
     assert found.jobs.handler_directory == Path("/opt/pinthesky/jobs"), "where they are installed"
     words = subprocess.run(
@@ -539,7 +560,15 @@ def test_the_folder_serves_device_client_and_daemon_as_it_is(tmp_path, capsys):
     assert options.cloud_connection.credentials_endpoint == "house.local:8444"
     assert options.s3_endpoint == options.settings.dataplane.endpoint_url == "https://house.local:8444"
     assert options.event_input == found.pub_sub.subscribe_file
-    assert options.event_output == found.pub_sub.publish_file
+    written = json.loads((folder / "device-client.json").read_bytes())
+    if client == "python":
+        assert (found.port, found.state_directory) == (8883, folder / "state")
+        assert options.event_queue == found.pub_sub.publish_queue == folder / "files" / "event-queue"
+        assert found.pub_sub.publish_file is None
+    else:
+        assert keys_of(written) == KNOWN_TO_CPP
+        assert options.event_output == found.pub_sub.publish_file == folder / "files" / "event-output.json"
+        assert options.event_queue is None
     assert (options.configure_input, options.configure_output) == (found.shadow.input_file, found.shadow.output_file)
     modes = {
         str(path.relative_to(folder)): oct(stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))
@@ -567,6 +596,17 @@ def test_a_folder_for_another_place_names_that_place(tmp_path, capsys):
     assert "/home/pi/garden/certificates/private.key" in text
 
 
+@pytest.mark.parametrize("ports, is_told", [("[8883]", True), ("[8883, 443]", False)])
+def test_who_adds_a_camera_for_the_cpp_client_is_told_which_port_it_dials(tmp_path, capsys, ports, is_told):
+    Foundation.lay(tmp_path / "hub").close()
+    (tmp_path / "hub" / "hub.toml").write_text(f"[listen]\nmqtt_ports = {ports}\n")
+    arguments = ("add-camera", "garden", "--client", "cpp", "--to", tmp_path / "garden", "--hub", "house.local")
+    code, said, _ = run_main(capsys, "--data", tmp_path / "hub", *arguments)
+    assert code == 0
+    assert ("dials port 443 only: add it to mqtt_ports" in said) is is_told
+    assert f"  aws-iot-device-client --config-file {tmp_path}/garden/device-client.json\n" in said
+
+
 def test_an_ipv6_address_is_written_as_one(tmp_path, capsys):
     arguments = ("--data", tmp_path / "hub", "add-camera", "garden", "--to", tmp_path / "made", "--hub", "fd00::2")
     assert run_main(capsys, *arguments)[0] == 0
@@ -583,6 +623,7 @@ def test_an_ipv6_address_is_written_as_one(tmp_path, capsys):
         (["add-camera", "garden", "--at", "relative"], "--at: must be an absolute path"),
         (["add-camera", "garden", "--to", "no/where"], "--to: there is no folder"),
         (["add-camera", "garden", "--to", "."], "exists already"),
+        (["add-camera", "garden", "--client", "java"], "argument --client: invalid choice: 'java'"),
         (["add-camera", "garden", "--hub", "https://house"], "--hub: must be a host name or an address without port"),
         (["remove-camera", "garden"], "there is no hub in"),
         (["cameras"], "there is no hub in"),

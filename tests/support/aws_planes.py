@@ -1,6 +1,6 @@
 """The planes' adapters in AWS on moto's server, and stand-ins for what moto does not have.
 
-A stand-in answers in place of the network, behind botocore: requests are checked and written, and answers read, as ever.
+A stand-in answers in place of the network, behind botocore, which checks and writes requests and reads answers as ever.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from pinthesky.aws.clients import Clients
 from pinthesky.aws.records import DynamoTable
@@ -85,7 +86,9 @@ def answer_in_place(client: Any, answers: Answers) -> None:
         content = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
         if said.code:
             content = json.dumps({"message": said.code}).encode()
-        headers = {"x-amzn-ErrorType": said.code} if said.code else {}
+        headers = HTTPHeaders()
+        if said.code:
+            headers["x-amzn-ErrorType"] = said.code
         return AWSResponse(request.url, said.status, headers, _Raw(content))
 
     client.meta.events.register("before-send", before_send)

@@ -56,6 +56,10 @@ class Console:
         headers = {"Authorization": f"Bearer {self.tokens['access_token']}"}
         return self._browser.request(method, f"/api{path}", params=query, json=body, headers=headers)
 
+    def browse(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Any request, without a token unless the options have one."""
+        return self._browser.request(method, path, **options)
+
     def fetch(self, address: str, **headers: str) -> httpx2.Response:
         """Follow a link to a clip or a picture, without showing any token."""
         return self._browser.get(address, headers=headers)

@@ -60,7 +60,7 @@ class Identity:
         ours = (
             claims.get("iss") == self.issuer
             and claims.get("token_use") == "access"
-            and claims.get("client_id") in self.client_ids
+            and str(claims.get("client_id")) in self.client_ids
         )
         if not ours:
             raise NotAuthorized(_NOT_OURS)

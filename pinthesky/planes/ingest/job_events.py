@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.jobs import JobId, JobStatus
 from pinthesky.planes import alerts
@@ -41,7 +43,8 @@ def progressed(
         ),
         now_s,
     )
-    heard = Key(f"job-heard#{job}", f"{thing}#{number}#{status.value}#{reason[:REASON_MAX]}"[:120])
+    said = hashlib.sha256(f"{number} {status.value} {reason}".encode()).hexdigest()[:32]
+    heard = Key(f"job-heard#{job}", f"{thing}#{said}")
     record = Record(heard, b"{}", expires_at_s=int(now_s) + _HEARD_S)
     if not rows.create_if_absent(home.table, record, news.change):
         return

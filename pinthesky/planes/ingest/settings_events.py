@@ -62,7 +62,7 @@ def look_at_mode(home: Home, thing: ThingName, *, at_ms: int) -> None:
 def _note_mode(home: Home, thing: ThingName, mode: ModeSettings, *, at_ms: int) -> None:
     in_privacy = mode.mode == "privacy"
     until_ms = mode.until * 1000 if in_privacy and mode.until is not None else None
-    home.conditions.note(thing, "privacy", Condition(in_privacy, until_ms), at_ms=at_ms)
+    home.conditions.observe(thing, "privacy", Condition(in_privacy, until_ms), at_ms=at_ms)
 
 
 def _text(value: object, most: int) -> str:

@@ -40,13 +40,16 @@ class Conditions:
         self._keep_days = keep_days
 
     def note(self, thing: ThingName, cause: Cause, condition: Condition, *, at_ms: int) -> None:
-        """Take that a cause holds from then on, or no longer does. What was so already is not written again."""
-        before = self._before(thing, cause, at_ms)
-        if condition == (Condition(holds=False) if before is None else rows.decode(before, Condition)):
-            return
+        """Take that a cause holds from then on, or no longer does; news of it may come in any order."""
         expires_at_s = None if self._keep_days is None else at_ms // 1000 + (self._keep_days + _MARGIN_DAYS) * DAY_S
         key = Key(f"condition#{thing}", f"{cause}#{at_ms:013d}")
         self._table.write(Put(Record(key, rows.encode(condition), expires_at_s=expires_at_s)))
+
+    def observe(self, thing: ThingName, cause: Cause, condition: Condition, *, at_ms: int) -> None:
+        """Take how things are now; it is written down only where they were otherwise before."""
+        before = self._before(thing, cause, at_ms)
+        if condition != (Condition(holds=False) if before is None else rows.decode(before, Condition)):
+            self.note(thing, cause, condition, at_ms=at_ms)
 
     def spans(self, thing: ThingName, cause: Cause, *, start_ms: int, end_ms: int) -> list[Span]:
         """When a cause held from `start_ms` to `end_ms`, in order."""

@@ -96,6 +96,12 @@ def test_a_camera_that_was_lost_leaves_a_gap_until_it_is_back(watched):
     assert gaps(watched, startTime=FROM + 900_000, endTime=FROM + 1_000_000) == [("offline", 900, 1000)]
 
 
+def test_gaps_are_the_same_in_whatever_order_a_broker_tells_of_them(watched):
+    for connected, second in ((False, 600), (False, 3000), (True, 1200), (False, 600)):
+        presence_events.changed(watched, GARDEN, connected, at_s=FROM / MS + second, now_s=watched.clock())
+    assert gaps(watched) == [("offline", 600, 1200), ("offline", 3000, 7200)]
+
+
 def test_a_gap_ends_now_since_nobody_knows_what_comes(watched):
     presence_events.changed(watched, GARDEN, False, at_s=START_S - 60, now_s=START_S)
     assert gaps(watched, endTime=TO + HOUR_S * MS) == [("offline", 7140, 7200)]

@@ -153,7 +153,7 @@ def test_conditions_of_a_long_time_are_all_found(home):
 
 def test_what_holds_already_is_written_down_once(home):
     for second in range(5):
-        home.conditions.note(GARDEN, "fault", Condition(holds=True), at_ms=NOW_MS + second)
+        home.conditions.observe(GARDEN, "fault", Condition(holds=True), at_ms=NOW_MS + second)
     assert len(home.table.query("condition#garden").records) == 1
 
 

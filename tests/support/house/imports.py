@@ -48,7 +48,12 @@ COMPOSITION_ROOTS = {
 # Libraries and the only modules that may import them.
 VENDORS: dict[str, tuple[str, ...]] = {
     "numpy": ("pinthesky.device.motion*", "pinthesky.device.light_model", "pinthesky.device.cameras.*"),
-    "av": ("pinthesky.device.clip_writer", "pinthesky.device.thumbnails", "pinthesky.device.cameras.*", "pinthesky.conversion.*"),
+    "av": (
+        "pinthesky.device.clip_writer",
+        "pinthesky.device.thumbnails",
+        "pinthesky.device.cameras.*",
+        "pinthesky.conversion.*",
+    ),
     "picamera2": ("pinthesky.device.cameras.picamera2*",),
     "libcamera": ("pinthesky.device.cameras.picamera2",),
     "simplejpeg": ("pinthesky.device.cameras.picamera2",),

@@ -1,0 +1,75 @@
+"""Every route through the hub's HTTP, by everybody, as the table of the planes says it by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomllib
+
+from pinthesky.hub import control_plane_site
+from pinthesky.planes.control_plane.surface import ROUTER
+from tests.support.planes_at_hub import HubOfPlanes
+
+TABLE = tomllib.loads((Path(__file__).parents[1] / "planes" / "authorization_table.toml").read_text(encoding="utf-8"))
+COLUMNS = ("owner", "member", "viewer", "guest", "hidden", "stranger", "nobody")
+WEBPUSH_ROWS = ("POST /subscriptions",)
+"""At home nothing carries `webpush`, which is what everybody may subscribe to: 400, after the question who may."""
+_ROUTE = re.compile(r"(?P<method>[A-Z]+) (?P<path>/\S*)(?P<variant> .*)?")
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubOfPlanes]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("STRANGERS_PER_MINUTE", "REQUESTS_PER_MINUTE"):
+            patch.setattr(control_plane_site, name, 100_000)
+        made = HubOfPlanes(tmp_path_factory.mktemp("planes"))
+    yield made
+    made.close()
+
+
+def expected_of(row: str) -> dict[str, str]:
+    """What everybody is answered at home, where it differs from the table for a reason."""
+    cells = dict(zip(COLUMNS, TABLE["routes"][row].split(), strict=True))
+    # Who was uninvited has a token that is good for nothing any more, not even where none is needed.
+    cells["stranger"] = "401"
+    if row in WEBPUSH_ROWS:
+        cells |= dict.fromkeys(("owner", "member", "viewer", "guest"), "400")
+    return cells
+
+
+def asked(stage: HubOfPlanes, row: str, column: str) -> tuple[str, str, str, Any, dict[str, object]]:
+    found = _ROUTE.fullmatch(row)
+    assert found is not None
+    who = "guest" if column == "hidden" else column
+    somebody_else = found["variant"] == " of somebody else"
+    names = dict(stage.names(who, hidden=column == "hidden", somebody_else=somebody_else))
+    plain = row if row == "POST /subscriptions by e-mail" else f"{found['method']} {found['path']}"
+    query = stage.query_of(plain)
+    if "/sessions" in found["path"] and "connection" not in found["path"] and somebody_else:
+        query["person"] = stage.ids["member" if who == "owner" else "owner"]
+    if found["path"].startswith("/iot/"):
+        names["name"] = "cameras"
+    body = stage.body_of(plain)
+    if plain == "POST /subscriptions by e-mail":
+        body = {"protocol": "https", "endpoint": "https://192.168.1.8/hook"}  # this hub has no mail server
+    return who, found["method"], found["path"].format_map(names), body, query
+
+
+@pytest.mark.parametrize("row", TABLE["routes"])
+def test_a_route_answers_everybody_as_the_table_says(stage: HubOfPlanes, row: str):
+    expected = {column: cell for column, cell in expected_of(row).items() if cell != "-"}
+    found = {}
+    for column, cell in expected.items():
+        who, method, path, body, query = asked(stage, row, column)
+        found[column] = str(stage.ask(who, method, path, body, **query)[0])
+        if not row.startswith("GET") and (cell.startswith("2") or found[column].startswith("2")):
+            stage.restore()
+    assert found == expected
+
+
+def test_every_route_is_asked_for_through_http():
+    assert {f"{route.method} {route.path}" for route in ROUTER.routes} <= set(TABLE["routes"])

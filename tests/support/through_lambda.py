@@ -1,0 +1,63 @@
+"""The planes' own tests again, with every request on its way through a function in Lambda."""
+
+from __future__ import annotations
+
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pinthesky.aws.adapters.access_tokens import Identity
+from pinthesky.aws.adapters.sign_ins import CognitoSignIns
+from pinthesky.aws.lambda_handlers import Entrances
+from pinthesky.model.people import Person
+from pinthesky.planes.home import Home
+from pinthesky.planes.routing import HttpAnswer, HttpRequest
+from tests.planes import home as stage
+from tests.planes.fakes import Clock
+from tests.planes.home import EVERYBODY, StagedHome
+from tests.support.lambda_calls import BUCKET, Context, claims_for, http_answer, http_event
+from tests.support.user_pool import CLIENT, ISSUER
+
+
+def entrances(given: Home, clock: Clock, **more: Any) -> Entrances:
+    """The functions' ways into a home of the tests."""
+    return Entrances(
+        home=given,
+        identity=Identity(ISSUER, frozenset({CLIENT})),
+        sign_ins=CognitoSignIns(given.table, now_s=clock),
+        media_bucket=BUCKET,
+        now_s=clock,
+        **more,
+    )
+
+
+@pytest.fixture(autouse=True)
+def through_lambda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Has `ask` go through the function; holds the paths that were asked for."""
+    taken: list[str] = []
+
+    def serve(
+        home: StagedHome, request: HttpRequest, person: Person | None, *, request_id: str, source_ip: str, now_s: float
+    ) -> HttpAnswer:
+        if person is not None and person not in EVERYBODY:
+            # Somebody whom a test has made up: who asks is looked up here, by the token.
+            home.people._people[person.id] = person
+        event = http_event(request, claims_for(person))
+        event["requestContext"]["http"]["sourceIp"] = source_ip
+        taken.append(request.path)
+        return http_answer(entrances(home, home.clock).http(event, Context()))
+
+    monkeypatch.setattr(stage, "surface", SimpleNamespace(serve=serve))
+    return taken
+
+
+def take_over(into: dict[str, Any], *modules: ModuleType) -> None:
+    """Make tests and fixtures of modules those of another; a test's name then says which module it is of."""
+    for module in modules:
+        area = module.__name__.rpartition(".")[2].removeprefix("test_")
+        for name, value in vars(module).items():
+            if name.startswith("test_"):
+                into[f"test_{area}__{name.removeprefix('test_')}"] = value
+            elif type(value).__name__ == "FixtureFunctionDefinition":
+                assert into.setdefault(name, value) is value, f"{name} is a fixture of two modules"
