@@ -38,9 +38,7 @@ run: $(STAMP) ## a hub and two cameras, and yours: CAMERA=/dev/video0, CAMERA=rt
 
 test: $(STAMP) ## all that must hold, with the coverage of the package
 	@$(BIN)/coverage erase
-	@# first those that measure, with nothing beside them; pytest's exit code 5 means that there are none
-	$(PYTEST) -m "alone and not soak" $(COVERAGE) || (( $$? == 5 ))
-	$(PYTEST) -m "not soak and not alone" $(PARALLEL) $(COVERAGE) --cov-append
+	$(PYTEST) -m "not soak" $(PARALLEL) $(COVERAGE)
 	$(BIN)/coverage report
 
 test-plain: $(STAMP) ## the same tests in one process, without coverage; ONLY=tests/device for some of them

@@ -150,7 +150,7 @@ def job_progress(event: Event) -> Progress | None:
     details = event.get("statusDetails") or {}
     return Progress(
         JobId.parse(event.get("jobId")),
-        ThingName.parse(str(event.get("thingArn", "")).rpartition(":thing/")[2], "thingArn"),
+        ThingName.parse(str(event.get("thingArn", "")).partition(":thing/")[2], "thingArn"),
         status,
         float(event.get("timestamp", 0)),
         str(details.get("reason", "")),

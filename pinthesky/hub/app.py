@@ -151,7 +151,7 @@ class Hub:
         self.retention = MediaRetention(
             self.media,
             RetentionLimits(
-                max_age_days=media.retention_days or None,
+                max_age_days=media.longest_days,
                 max_bytes=media.maxspace_bytes,
                 min_free_bytes=media.min_free_bytes,
             ),

@@ -111,7 +111,7 @@ class PlanesAtHome:
         self.releases = Releases(
             parts.foundation.folder.root / "releases", lambda: f"https://{parts.address().device_endpoint}"
         )
-        days = parts.foundation.settings.media.retention_days or None
+        kept = parts.foundation.settings.media
         self.home = Home(
             table=SqliteTable(parts.foundation.database),
             shadows=HubShadows(parts.shadows),
@@ -128,7 +128,11 @@ class PlanesAtHome:
             releases=self.releases,
             secret=secret,
             console=parts.console,
-            retention=Retention(clips_days=days, stills_days=days),
+            retention=Retention(
+                clips_days=kept.retention_days or None,
+                stills_days=kept.stills_days or None,
+                health_days=kept.health_days,
+            ),
         )
         self._make_locations(parts.foundation.settings.locations)
         self.worker = IngestWorker(self._chores(), parts.crashed)

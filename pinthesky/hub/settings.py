@@ -92,6 +92,17 @@ class Media(Section, frozen=True, kw_only=True):
     retention_days: Annotated[
         int, Meta(ge=0, le=3650, description="Days after which a clip goes; 0: only when space is needed.")
     ] = 30
+    stills_days: Annotated[
+        int, Meta(ge=0, le=3650, description="Days after which a still goes; 0: only when space is needed.")
+    ] = 30
+    health_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days after which a health report of a camera is forgotten.")
+    ] = 90
+
+    @property
+    def longest_days(self) -> int | None:
+        """Days after which nothing is left that is not starred; None: never by its age."""
+        return max(self.retention_days, self.stills_days) if self.retention_days and self.stills_days else None
 
     @property
     def maxspace_bytes(self) -> int | None:

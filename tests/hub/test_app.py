@@ -871,3 +871,11 @@ def test_the_locations_of_the_settings_are_there_and_stay_as_people_change_them(
     second = Hub(tmp_path / "hub", settings)
     assert second.planes.home.groups.get(GroupName("home")).time_zone == "Asia/Tokyo"
     assert second.stop()
+
+
+def test_clips_stills_and_reports_are_kept_as_long_as_the_settings_say(tmp_path):
+    media = msgspec.structs.replace(FREE.media, retention_days=365, stills_days=0, health_days=7)
+    hub = Hub(tmp_path / "hub", msgspec.structs.replace(FREE, media=media))
+    kept = hub.planes.home.retention
+    assert (kept.clips_days, kept.stills_days, kept.health_days) == (365, None, 7)
+    assert hub.stop()

@@ -1,4 +1,7 @@
-"""Every route through the hub's HTTP, by everybody, as the table of the planes says it by hand."""
+"""Every route through the hub's HTTP: by everybody, as the table of the planes says it by hand; and with made-up requests.
+
+What is made up comes from the OpenAPI document: it breaks nothing, and what is answered is what the document says.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,21 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import tomllib
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pinthesky.hub import control_plane_site
-from pinthesky.planes.control_plane.surface import ROUTER
+from pinthesky.planes.control_plane.surface import ROUTER, document
+from tests.support.openapi_examples import ODD_TEXT, Operation, operations
 from tests.support.planes_at_hub import HubOfPlanes
 
 TABLE = tomllib.loads((Path(__file__).parents[1] / "planes" / "authorization_table.toml").read_text(encoding="utf-8"))
+OPERATIONS = operations(document())
+EXAMPLES = {"long": 400, "short": 40}.get(os.environ.get("SOAK", "long"), 400)
 COLUMNS = ("owner", "member", "viewer", "guest", "hidden", "stranger", "nobody")
 WEBPUSH_ROWS = ("POST /subscriptions",)
 """At home nothing carries `webpush`, which is what everybody may subscribe to: 400, after the question who may."""
@@ -25,7 +34,7 @@ _ROUTE = re.compile(r"(?P<method>[A-Z]+) (?P<path>/\S*)(?P<variant> .*)?")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubOfPlanes]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("STRANGERS_PER_MINUTE", "REQUESTS_PER_MINUTE"):
-            patch.setattr(control_plane_site, name, 100_000)
+            patch.setattr(control_plane_site, name, 1_000_000)
         made = HubOfPlanes(tmp_path_factory.mktemp("planes"))
     yield made
     made.close()
@@ -73,3 +82,40 @@ def test_a_route_answers_everybody_as_the_table_says(stage: HubOfPlanes, row: st
 
 def test_every_route_is_asked_for_through_http():
     assert {f"{route.method} {route.path}" for route in ROUTER.routes} <= set(TABLE["routes"])
+
+
+def check_made_up_requests(stage: HubOfPlanes, operation: Operation, examples: int) -> None:
+    names = dict(stage.names("owner"))
+
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def ask(data: st.DataObject) -> None:
+        path, is_odd = operation.path, False
+        for name in operation.parameters("path"):
+            known = st.just(names[name])
+            value = data.draw(known | known | ODD_TEXT, label=name)
+            is_odd |= value in ("", ".", "..") or "/" in value
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        asked = operation.parameters("query")
+        chosen = data.draw(st.sets(st.sampled_from(sorted(asked)), max_size=3)) if asked else set()
+        query = {name: str(data.draw(operation.examples(asked[name]), label=name)) for name in sorted(chosen)}
+        body = None if operation.body is None else data.draw(operation.examples(operation.body), label="body")
+        status, answer = stage.ask("owner", operation.method.upper(), path, body, **query)
+        assert status < 500, (status, answer)
+        if not is_odd:  # otherwise it is another path
+            operation.check(status, answer)
+
+    ask()
+    if operation.method != "get":
+        stage.restore()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
+def test_made_up_requests_are_answered_as_the_document_says(stage: HubOfPlanes, operation: Operation):
+    check_made_up_requests(stage, operation, 4)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
+def test_very_many_made_up_requests_are(stage: HubOfPlanes, operation: Operation):
+    check_made_up_requests(stage, operation, EXAMPLES)

@@ -59,6 +59,20 @@ def test_no_limit_is_none():
     assert parsed('[media]\nmaxspace = "0"').media.maxspace_bytes is None
 
 
+@pytest.mark.parametrize(
+    "text, days",
+    [
+        ("", 30),
+        ("retention_days = 7", 30),
+        ("retention_days = 7\nstills_days = 3", 7),
+        ("retention_days = 0", None),
+        ("stills_days = 0", None),
+    ],
+)
+def test_the_folder_keeps_what_any_of_its_kinds_is_kept_for(text, days):
+    assert parsed(f"[media]\n{text}").media.longest_days == days
+
+
 def test_files_are_relative_to_the_settings():
     found = parsed('[tls]\ncertificate_file="a.pem"\nkey_file="/b.key"\n[mail]\npassword_file="word"')
     assert (found.tls.certificate_file, found.tls.key_file) == ("/data/a.pem", "/b.key")

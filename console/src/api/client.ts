@@ -8,6 +8,9 @@ export type Api = Client<paths>;
 export type Camera = components["schemas"]["CameraView"];
 export type VideoPage = components["schemas"]["Items_VideoView_"];
 export type Video = components["schemas"]["VideoView"];
+export type Me = components["schemas"]["Myself"];
+export type Permission = components["schemas"]["Permission"];
+export type Registration = components["schemas"]["RegistrationView"];
 
 const TIMEOUT_MS = 20_000;
 
@@ -16,7 +19,9 @@ export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
-    readonly field: string | undefined,
+    readonly field?: string | undefined,
+    /** After how many seconds it can be tried again, where the home says so. */
+    readonly retryAfterS?: number | undefined,
   ) {
     super(message);
     this.name = "ApiError";
@@ -38,7 +43,13 @@ export function createApi(settings: Settings, session: Session): Api {
         throw new SignedOut();
       }
       const problem = (await response.json().catch(() => ({}))) as { message?: string; field?: string };
-      throw new ApiError(problem.message ?? `The home answers ${response.status}.`, response.status, problem.field);
+      const wait = Number(response.headers.get("Retry-After") ?? "");
+      throw new ApiError(
+        problem.message ?? `The home answers ${response.status}.`,
+        response.status,
+        problem.field,
+        wait > 0 ? wait : undefined,
+      );
     },
   };
   api.use(signed);

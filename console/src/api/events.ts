@@ -1,11 +1,20 @@
+import { SignedOut } from "../auth/session";
 import type { components } from "./schema";
-import type { Api } from "./client";
-import type { Settings } from "./settings";
 
 export type HomeEvent = components["schemas"]["Push"] & { readonly id: string };
 export type Link = "connecting" | "live" | "lost";
 
+/** Who is told what the stream hears. */
+export interface Listener {
+  readonly onEvent: (event: HomeEvent) => void;
+  readonly onLink: (link: Link) => void;
+  /** More was missed than the home has kept: everything is to be asked for anew. */
+  readonly onGap: () => void;
+  readonly onSignedOut: () => void;
+}
+
 const PING_MS = 240_000;
+const ANSWER_MS = 10_000;
 const BACK_OFF_MS = [500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000];
 const SEEN_MAX = 500;
 
@@ -26,73 +35,98 @@ export class EventStream {
   private socket: WebSocket | undefined;
   private timer: number | undefined;
   private ping: number | undefined;
+  private overdue: number | undefined;
   private attempt = 0;
   private lastId: string | undefined;
   private readonly seen = new Set<string>();
   private stopped = false;
 
+  /** `ticket` fetches what opens the socket `address` once. */
   constructor(
-    private readonly settings: Settings,
-    private readonly api: Api,
-    private readonly onEvent: (event: HomeEvent) => void,
-    private readonly onLink: (link: Link) => void,
-    private readonly onGap: () => void,
+    private readonly address: string,
+    private readonly ticket: () => Promise<string>,
+    private readonly listener: Listener,
   ) {}
 
   start(): void {
+    this.listener.onLink("connecting");
+    window.addEventListener("online", this.look);
+    document.addEventListener("visibilitychange", this.look);
     void this.open();
   }
 
   stop(): void {
     this.stopped = true;
+    window.removeEventListener("online", this.look);
+    document.removeEventListener("visibilitychange", this.look);
     window.clearTimeout(this.timer);
-    window.clearInterval(this.ping);
-    this.socket?.close();
+    this.leave();
   }
 
   private async open(): Promise<void> {
-    this.onLink("connecting");
+    this.timer = undefined;
     let ticket: string;
     try {
-      const { data } = await this.api.POST("/tokens");
-      if (data === undefined) throw new Error("no ticket");
-      ticket = data.token;
-    } catch {
-      this.again();
+      ticket = await this.ticket();
+    } catch (error) {
+      if (error instanceof SignedOut) this.listener.onSignedOut();
+      else this.again();
       return;
     }
     if (this.stopped) return;
-    const address = new URL(this.settings.socket, location.href);
+    const address = new URL(this.address, location.href);
     if (address.protocol.startsWith("http")) address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address, "manager");
     this.socket = socket;
+    this.expectAnswer();
     socket.onopen = () => {
       // The ticket travels in a message: an address ends in logs.
       socket.send(JSON.stringify({ action: "login", payload: { tokenId: ticket, after: this.lastId } }));
-      this.ping = window.setInterval(() => {
-        socket.send(JSON.stringify({ action: "status", payload: {} }));
-      }, PING_MS);
+      this.ping = window.setInterval(this.ask, PING_MS);
     };
     socket.onmessage = (message: MessageEvent<unknown>) => {
+      window.clearTimeout(this.overdue);
       if (typeof message.data === "string") this.take(JSON.parse(message.data) as Answer);
     };
     socket.onclose = () => {
-      window.clearInterval(this.ping);
       this.again();
     };
+  }
+
+  /** After a sleep or another network the socket may be dead without having been told so. */
+  private readonly look = (): void => {
+    if (document.visibilityState === "hidden") return;
+    if (this.timer !== undefined) {
+      window.clearTimeout(this.timer);
+      void this.open();
+    } else if (this.socket?.readyState === WebSocket.OPEN) {
+      this.ask();
+    }
+  };
+
+  private readonly ask = (): void => {
+    this.socket?.send(JSON.stringify({ action: "status", payload: {} }));
+    this.expectAnswer();
+  };
+
+  private expectAnswer(): void {
+    window.clearTimeout(this.overdue);
+    this.overdue = window.setTimeout(() => {
+      this.again();
+    }, ANSWER_MS);
   }
 
   private take(answer: Answer): void {
     if (answer.event !== undefined) this.tell(answer.event);
     if (answer.response?.action !== "login") return;
     if (answer.response.statusCode !== 200) {
-      this.socket?.close();
+      this.again();
       return;
     }
     this.attempt = 0;
-    this.onLink("live");
+    this.listener.onLink("live");
     for (const event of answer.response.body?.events ?? []) this.tell(event);
-    if (answer.response.body?.more === true) this.onGap();
+    if (answer.response.body?.more === true) this.listener.onGap();
   }
 
   private tell(event: HomeEvent): void {
@@ -103,12 +137,23 @@ export class EventStream {
       if (oldest !== undefined) this.seen.delete(oldest);
     }
     if (this.lastId === undefined || event.id > this.lastId) this.lastId = event.id;
-    this.onEvent(event);
+    this.listener.onEvent(event);
+  }
+
+  private leave(): void {
+    window.clearInterval(this.ping);
+    window.clearTimeout(this.overdue);
+    const socket = this.socket;
+    this.socket = undefined;
+    if (socket === undefined) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
   }
 
   private again(): void {
+    this.leave();
     if (this.stopped) return;
-    this.onLink("lost");
+    this.listener.onLink("lost");
     const base = BACK_OFF_MS[Math.min(this.attempt, BACK_OFF_MS.length - 1)] ?? 30_000;
     this.attempt += 1;
     this.timer = window.setTimeout(() => void this.open(), base * (0.5 + Math.random()));

@@ -33,10 +33,22 @@ async function challengeOf(verifier: string): Promise<string> {
   return base64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier))));
 }
 
+/** What a token says, which only whoever has signed it can rely on: good for showing, not for deciding. */
+function claimsOf(token: string | undefined): Record<string, unknown> {
+  const payload = token?.split(".")[1];
+  if (payload === undefined) return {};
+  try {
+    return JSON.parse(atob(payload.replaceAll("-", "+").replaceAll("_", "/"))) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
 /** One person in this tab. `begin` leaves the page; everything else waits for nobody. */
 export class Session {
   private tokens: Tokens | undefined;
   private refreshing: Promise<string> | undefined;
+  private leaving = false;
 
   constructor(private readonly settings: Settings) {}
 
@@ -45,8 +57,16 @@ export class Session {
     return this.tokens !== undefined;
   }
 
+  /** What the home calls this browser among those that a person is signed in with; undefined where it does not say. */
+  get id(): string | undefined {
+    const claims = claimsOf(this.tokens?.access);
+    return typeof claims["sid"] === "string" ? claims["sid"] : undefined;
+  }
+
   /** Go to the identity provider, and come back to `path`. */
   async begin(path: string): Promise<void> {
+    if (this.leaving) return;
+    this.leaving = true;
     const pending: Pending = { state: random(24), verifier: random(48), path };
     sessionStorage.setItem(PENDING, JSON.stringify(pending));
     const asked = new URLSearchParams({

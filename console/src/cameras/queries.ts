@@ -3,12 +3,13 @@ import { useQuery } from "@tanstack/react-query";
 import type { Camera } from "../api/client";
 import { useHome } from "../ui/home";
 
-/** Links to pictures live for some minutes, so lists are asked for again before that. */
+/** Links to pictures live for 15 minutes, so lists are asked for again well before that. */
 export const PICTURES_MS = 4 * 60_000;
 
 export const keys = {
   cameras: ["cameras"] as const,
   camera: (thing: string) => ["cameras", thing] as const,
+  allClips: ["clips"] as const,
   clips: (thing: string | undefined) => ["clips", thing ?? "all"] as const,
 };
 

@@ -2,11 +2,34 @@ import type { ReactNode } from "react";
 
 import { texts } from "./texts";
 
-export function Loading(): ReactNode {
+/** What screen readers hear while something loads; eyes see the boxes that it comes into. */
+export function Loading({ children }: { readonly children?: ReactNode }): ReactNode {
   return (
-    <p className="quiet" role="status">
-      {texts.loading}
-    </p>
+    <>
+      <p className="hidden" role="status">
+        {texts.loading}
+      </p>
+      {children}
+    </>
+  );
+}
+
+/** The boxes of cards that are still to come. */
+export function CardsToCome({ className, count }: { readonly className: string; readonly count: number }): ReactNode {
+  return (
+    <Loading>
+      <ul className={className} aria-hidden="true">
+        {Array.from({ length: count }, (_, index) => (
+          <li key={index} className="card">
+            <span className="picture to-come" />
+            <span className="card-words">
+              <span className="line to-come" />
+              <span className="line short to-come" />
+            </span>
+          </li>
+        ))}
+      </ul>
+    </Loading>
   );
 }
 

@@ -12,6 +12,7 @@ export function useClips(thing: string | undefined) {
   return useInfiniteQuery({
     queryKey: keys.clips(thing),
     staleTime: PICTURES_MS,
+    refetchInterval: PICTURES_MS,
     initialPageParam: undefined as string | undefined,
     getNextPageParam: (last: VideoPage) => last.nextToken ?? undefined,
     queryFn: async ({ pageParam, signal }): Promise<VideoPage> => {
