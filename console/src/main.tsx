@@ -4,6 +4,7 @@ import { createRoot } from "react-dom/client";
 import { loadSettings } from "./api/settings";
 import { App } from "./App";
 import { Session } from "./auth/session";
+import { ErrorBoundary } from "./ui/ErrorBoundary";
 import { Failed } from "./ui/states";
 import "./ui/tokens.css";
 import "./ui/base.css";
@@ -23,7 +24,9 @@ async function start(): Promise<void> {
     }
     root.render(
       <StrictMode>
-        <App settings={settings} session={session} />
+        <ErrorBoundary>
+          <App settings={settings} session={session} />
+        </ErrorBoundary>
       </StrictMode>,
     );
   } catch (error) {

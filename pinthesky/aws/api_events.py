@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -34,14 +34,17 @@ _EVENT_TOPIC = re.compile(r"pinthesky/events/([^/]+)/output")
 
 
 def http_request(event: Event, base_path: str = "") -> HttpRequest:
-    """A request of an HTTP API (payload 2.0). Raises InvalidInput: the body is not what it says."""
+    """A request of an HTTP API (payload 2.0), whose `rawPath` is decoded already.
+
+    Raises InvalidInput: the body is not what it says.
+    """
     path = str(event["rawPath"])
     stage = str(event["requestContext"].get("stage", "$default"))
     for prefix in (f"/{stage}", base_path):
         if prefix and (path == prefix or path.startswith(f"{prefix}/")):
             path = path.removeprefix(prefix) or "/"
     query = dict(parse_qsl(str(event.get("rawQueryString", "")), keep_blank_values=True))
-    return HttpRequest(str(event["requestContext"]["http"]["method"]), unquote(path), query, body_of(event))
+    return HttpRequest(str(event["requestContext"]["http"]["method"]), path, query, body_of(event))
 
 
 def http_answer(answer: HttpAnswer) -> dict[str, Any]:

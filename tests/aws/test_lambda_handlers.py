@@ -14,6 +14,7 @@ from pinthesky.aws.deployment import Deployment
 from pinthesky.aws.lambda_handlers import Entrances
 from pinthesky.errors import InvalidInput, Unavailable
 from pinthesky.model.jobs import JobId, JobStatus
+from pinthesky.planes.home import Home
 from pinthesky.planes.ports import JobOrder
 from pinthesky.planes.routing import HttpRequest
 from tests.planes.fakes import out_of_reach
@@ -70,7 +71,7 @@ class TestHttp:
         assert (status, answer["requestId"]) == (401, "r-1")
 
     def test_signing_out_a_browser_holds_for_the_token_that_it_still_has(self, fleet: StagedHome, ways: Entrances):
-        home = replace(fleet, sign_ins=ways.sign_ins)
+        home: Home = replace(fleet, sign_ins=ways.sign_ins)  # type: ignore[arg-type] # the stage wants its own fake
         ways = entrances(home, fleet.clock)
         event = http_event(GET_CAMERAS, claims_of(OWNER.id, origin_jti="here"))
         other = http_event(HttpRequest("DELETE", "/sessions/here", {}), claims_of(OWNER.id, origin_jti="there"))
@@ -98,13 +99,14 @@ class TestHttp:
 
     def test_a_query_is_decoded_once_and_of_two_values_the_last_counts(self, ways: Entrances):
         event = http_event(GET_CAMERAS, claims_of(OWNER.id))
-        event["rawQueryString"] = "limit=3&limit=1&thingName=garden%2Chall"
-        status, answer = asked(ways, event)
-        assert (status, len(answer["items"])) == (200, 2) or len(answer["items"]) == 1
+        for query, count in (("thingName=garden%2Chall", 2), ("limit=3&limit=1", 1)):
+            event["rawQueryString"] = query
+            status, answer = asked(ways, event)
+            assert (status, len(answer["items"])) == (200, count)
+        event["rawQueryString"] = "limit=&"
+        assert asked(ways, event)[0] == 400
 
-    @pytest.mark.parametrize(
-        "path", ["/cameras/..%2F..", "/cameras/%00", "/cameras/%252e%252e", "//", "/cameras/a%20b"]
-    )
+    @pytest.mark.parametrize("path", ["/cameras/../..", "/cameras/\0", "/cameras/%2e%2e", "//", "", "/cameras/a b"])
     def test_tricks_with_paths_end_at_the_door(self, ways: Entrances, path: str):
         event = http_event(GET_CAMERAS, claims_of(OWNER.id))
         event["rawPath"] = path
@@ -393,7 +395,7 @@ class TestDeployment:
     def test_an_environment_describes_a_deployment(self):
         found = deployment.read({**ENVIRONMENT, "PITS_CLIPS_DAYS": "7", "PITS_LEGACY_TOPIC": "true", "HOME": "/"})
         assert isinstance(found, Deployment)
-        assert (found.clips_days, found.legacy_topic, found.clients) == (7, True, {CLIENT, "other"})
+        assert (found.clips_days, found.legacy_topic, found.clients) == (7, True, frozenset({CLIENT, "other"}))
         assert found.video_prefix == "motion_videos"
 
     @pytest.mark.parametrize("name", sorted(ENVIRONMENT))

@@ -19,6 +19,7 @@ from pinthesky.aws import lambda_handlers
 from pinthesky.aws.adapters.access_tokens import issuer_of
 from pinthesky.aws.clients import Clients
 from pinthesky.errors import InvariantBroken, Unavailable
+from pinthesky.model.identifiers import MediaKey
 from pinthesky.planes.routing import HttpRequest
 from tests.conversion.test_streams import bare
 from tests.planes.recordings import event_id
@@ -42,15 +43,15 @@ class Account(NamedTuple):
     posted: dict[str, list[Any]]
     """What was posted to each open socket."""
 
-    def ask(self, method: str, path: str, body: object = None, person: str = "", **query: str) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: object = None, *, person: str = "", **query: str) -> tuple[int, Any]:
         raw = b"" if body is None else json.dumps(body).encode()
         issuer = issuer_of(REGION, self.pool)
         claims = claims_of(person or self.owner, iss=issuer) if person != "nobody" else None
         said = lambda_handlers.http(http_event(HttpRequest(method, path, query, raw), claims), Context())
         return said["statusCode"], json.loads(said["body"]) if said["body"] else None
 
-    def ask_for(self, method: str, path: str, body: object = None, person: str = "", **query: str) -> Any:
-        status, answer = self.ask(method, path, body, person, **query)
+    def ask_for(self, method: str, path: str, body: object = None, *, person: str = "", **query: str) -> Any:
+        status, answer = self.ask(method, path, body, person=person, **query)
         assert 200 <= status < 300, (method, path, status, answer)
         return answer
 
@@ -152,7 +153,10 @@ def test_a_camera_is_registered_records_is_watched_and_is_removed(account: Accou
 
     ticket = account.ask_for("POST", "/tokens")["token"]
     account.posted["c-1="] = []
-    opening = {"headers": {"Sec-WebSocket-Protocol": "manager"}, "queryStringParameters": {"Authorization": ticket}}
+    opening: dict[str, Any] = {
+        "headers": {"Sec-WebSocket-Protocol": "manager"},
+        "queryStringParameters": {"Authorization": ticket},
+    }
     assert lambda_handlers.socket(socket_event("CONNECT", "c-1=", **opening), Context())["statusCode"] == 200
 
     motion = {"name": "motion_start", "timestamp": now_s(), "event_id": event_id(1), "score": 3.0}
@@ -204,11 +208,11 @@ def test_a_stream_of_a_camera_without_pyav_becomes_a_clip(account: Account):
 
 def test_people_have_the_role_that_they_were_given_last(account: Account):
     anna = account.ask_for("POST", "/people", {"email": "anna@example.com", "role": "member"})["id"]
-    assert account.ask("POST", "/groups", {"name": "outside"}, anna)[0] in (200, 201)
+    assert account.ask("POST", "/groups", {"name": "outside"}, person=anna)[0] in (200, 201)
     account.ask_for("PUT", f"/people/{anna}", {"role": "viewer", "groups": ["outside"]})
-    assert account.ask("POST", "/groups", {"name": "inside"}, anna)[0] == 403
+    assert account.ask("POST", "/groups", {"name": "inside"}, person=anna)[0] == 403
     account.ask_for("DELETE", f"/people/{anna}")
-    assert account.ask("GET", "/cameras", None, anna)[0] == 403
+    assert account.ask("GET", "/cameras", person=anna)[0] == 403
 
 
 def test_an_alert_reaches_a_rule_by_its_topic(account: Account):
@@ -235,7 +239,8 @@ def test_every_chore_and_every_other_entrance_is_there(account: Account):
 
 
 def test_links_of_the_media_are_signed_for_the_region(account: Account):
-    url = lambda_handlers._entrances().home.media.url("motion_videos/a/1800000000.motion.mp4", lifetime_s=60)  # type: ignore[arg-type] # a key
+    key = MediaKey("motion_videos/a/1800000000.motion.mp4")
+    url = lambda_handlers._entrances().home.media.url(key, lifetime_s=60)
     assert f"/{REGION}/s3/aws4_request" in parse_qs(urlsplit(url).query)["X-Amz-Credential"][0]
 
 

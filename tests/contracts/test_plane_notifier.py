@@ -22,8 +22,9 @@ from pinthesky.hub.adapters.notifier import HubNotifier
 from pinthesky.hub.database import Database
 from pinthesky.hub.records import SqliteTable
 from pinthesky.hub.webhooks import Webhooks
-from pinthesky.model.identifiers import MediaKey
+from pinthesky.model.identifiers import MediaKey, ThingName
 from pinthesky.planes.ports import Alert, Destination, Notifier
+from pinthesky.planes.records.subscriptions import SubscriptionId
 from tests.planes.fakes import FakeNotifier
 from tests.support.aws_planes import moto_clients
 from tests.support.aws_servers import wait_until
@@ -32,7 +33,7 @@ ALERT = Alert(
     alert_type="motion",
     scope="camera",
     group="outside",
-    camera="garden",
+    camera=ThingName("garden"),
     day_of_week="fri",
     hour=8,
     title="Something moved at Garden",
@@ -40,8 +41,8 @@ ALERT = Alert(
     link="/cameras/garden",
     picture=MediaKey("capture_images/garden/still.jpg"),
 )
-HOOK = Destination("rule-1", "https", "https://hooks.test/secret")
-OTHER = Destination("rule-2", "https", "https://hooks.test/other")
+HOOK = Destination(SubscriptionId("1" * 16), "https", "https://hooks.test/secret")
+OTHER = Destination(SubscriptionId("2" * 16), "https", "https://hooks.test/other")
 
 
 class World(NamedTuple):
@@ -129,7 +130,7 @@ def world(request) -> Iterator[World]:
             return 0 if enlisted is None else len(topic.heard(enlisted))
 
         # moto would call an https address itself.
-        mails = [Destination(f"rule-{number}", "email", f"{number}@example.com") for number in (1, 2)]
+        mails = [Destination(SubscriptionId(f"{number}" * 16), "email", f"{number}@example.com") for number in (1, 2)]
         for destination in mails:
             topic.listen({"Subscription": [name_of(destination)]})
         yield World(sns, heard, *mails)
@@ -165,6 +166,7 @@ def test_saying_it_twice_is_no_error_and_one_alert_comes_once(world: World):
     world.notifier.enlist(world.hook)
     world.notifier.deliver(ALERT, [world.hook])
     wait_until(lambda: world.reached(world.hook) == 1)
+    assert world.reached(world.hook) <= 1
 
 
 def test_what_is_no_destination_is_refused(world: World):
@@ -227,7 +229,7 @@ def test_a_rule_that_is_made_while_its_address_is_withdrawn_keeps_it(
 
         def _change(self, destination: Destination, to: Any) -> Any:
             before = super()._change(destination, to)
-            if destination.subscription_id == "rule-1" and before is not None and not late.is_set():
+            if destination.subscription_id == HOOK.subscription_id and before is not None and not late.is_set():
                 late.set()
                 SnsNotifier(clients, topic.arn, table, "").enlist(replace(HOOK, subscription_id="rule-9"))
             return before

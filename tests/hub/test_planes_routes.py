@@ -1,10 +1,11 @@
-"""Every route through the hub's HTTP: by everybody, as the table of the planes says it by hand; and with made-up requests.
+"""Every route through the hub's HTTP: by everybody, as the table of the planes says by hand; and made-up requests.
 
 What is made up comes from the OpenAPI document: it breaks nothing, and what is answered is what the document says.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from pinthesky.model.people import Person
 from pinthesky.planes.routing import HttpAnswer, HttpRequest
@@ -50,9 +50,9 @@ def claims_of(person: str, **more: str) -> dict[str, str]:
 def http_event(
     request: HttpRequest, claims: Mapping[str, str] | None, *, stage: str = "$default", encode: bool = True
 ) -> dict[str, Any]:
-    """A request of an HTTP API, payload 2.0."""
+    """A request of an HTTP API, payload 2.0: the path decoded, the query not."""
     query = urlencode(request.query)
-    path = quote(request.path) if stage == "$default" else f"/{stage}{quote(request.path)}"
+    path = request.path if stage == "$default" else f"/{stage}{request.path}"
     authorizer = {} if claims is None else {"authorizer": {"jwt": {"claims": dict(claims), "scopes": None}}}
     event: dict[str, Any] = {
         "version": "2.0",
@@ -98,7 +98,7 @@ def claims_for(person: Person | None) -> dict[str, str] | None:
     return None if person is None else claims_of(str(person.id))
 
 
-def socket_event(kind: str, connection: str, body: str | None = None, **more: Any) -> dict[str, Any]:
+def socket_event(kind: str, connection: str, message: str | None = None, **more: Any) -> dict[str, Any]:
     """An event of a WebSocket API: CONNECT, MESSAGE or DISCONNECT."""
     routes = {"CONNECT": "$connect", "MESSAGE": "$default", "DISCONNECT": "$disconnect"}
     event: dict[str, Any] = {
@@ -117,7 +117,7 @@ def socket_event(kind: str, connection: str, body: str | None = None, **more: An
         "isBase64Encoded": False,
         **more,
     }
-    return event if body is None else {**event, "body": body}
+    return event if message is None else {**event, "body": message}
 
 
 def device_event(thing: str, event: object, *, topic: str | None = None) -> dict[str, Any]:

@@ -830,7 +830,7 @@ export interface paths {
         post?: never;
         /**
          * Uninvite somebody
-         * @description Sessions and connections end. 409 where no owner would be left.
+         * @description Sessions, connections and subscriptions end. 409 where no owner would be left.
          */
         delete: operations["remove_person"];
         options?: never;

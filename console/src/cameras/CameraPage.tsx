@@ -1,64 +1,61 @@
 import { useMutation } from "@tanstack/react-query";
-import { useState, type ReactNode } from "react";
+import type { ReactNode } from "react";
 import { Link, useParams } from "react-router";
 
-import type { Video } from "../api/client";
+import { useMay } from "../people/queries";
 import { useHome } from "../ui/home";
+import { Picture } from "../ui/Picture";
 import { Failed, Loading } from "../ui/states";
 import { texts } from "../ui/texts";
-import { ClipList } from "../videos/ClipList";
-import { Player } from "../videos/Player";
+import { ClipBrowser } from "../videos/ClipBrowser";
 import { useCamera } from "./queries";
-import { stateOf } from "./state";
+import { StateLine } from "./StateLine";
 
 /** One camera: its latest picture or the clip that was chosen, and its clips. */
 export function CameraPage(): ReactNode {
   const { thing = "" } = useParams();
   const camera = useCamera(thing);
-  const [chosen, choose] = useState<Video | undefined>();
-  if (camera.isPending) return <Loading />;
+  if (camera.isPending) {
+    return (
+      <Loading>
+        <div className="page-head" aria-hidden="true">
+          <span className="line short to-come" />
+        </div>
+        <div className="stage" aria-hidden="true">
+          <span className="picture to-come" />
+        </div>
+      </Loading>
+    );
+  }
   if (camera.isError) return <Failed error={camera.error} retry={() => void camera.refetch()} />;
-  const state = stateOf(camera.data);
+  const still = (
+    <Picture
+      src={camera.data.stillUrl}
+      identity={`${thing} ${camera.data.stillAt ?? 0}`}
+      alt={camera.data.displayName}
+      missing={texts.noPicture}
+    />
+  );
   return (
-    <div className="camera">
+    <>
       <header className="page-head">
-        <Link to="/">← {texts.back}</Link>
+        <Link to="/">
+          <span aria-hidden="true">← </span>
+          {texts.back}
+        </Link>
         <h1>{camera.data.displayName}</h1>
-        <span className="state">
-          <span className={`dot ${state.meaning}`} aria-hidden="true" />
-          {state.word}
-          {camera.data.fault !== "" && `: ${camera.data.fault}`}
-        </span>
+        <StateLine camera={camera.data}>{camera.data.fault !== "" && <span>: {camera.data.fault}</span>}</StateLine>
         <Capture thing={thing} />
       </header>
-      <div className="stage">
-        {chosen === undefined ? (
-          <span className="picture">
-            {camera.data.stillUrl === null ? (
-              <span className="quiet">{texts.noPicture}</span>
-            ) : (
-              <img src={camera.data.stillUrl} alt={camera.data.displayName} />
-            )}
-          </span>
-        ) : (
-          <Player
-            key={chosen.video}
-            clip={chosen}
-            onRemoved={() => {
-              choose(undefined);
-            }}
-          />
-        )}
-      </div>
-      <section aria-label={texts.clips}>
-        <ClipList thing={thing} chosen={chosen?.video} choose={choose} />
-      </section>
-    </div>
+      <ClipBrowser thing={thing} whileNone={still} />
+    </>
   );
 }
 
 function Capture({ thing }: { readonly thing: string }): ReactNode {
   const { api } = useHome();
+  const mayWatch = useMay("watch");
+  const mayOperate = useMay("operate");
   const ask = useMutation({
     mutationFn: async (what: "still" | "clip") => {
       const params = { path: { thing } };
@@ -71,12 +68,28 @@ function Capture({ thing }: { readonly thing: string }): ReactNode {
   });
   return (
     <span className="actions">
-      <button type="button" disabled={ask.isPending} onClick={() => { ask.mutate("still"); }}>
-        {texts.still}
-      </button>
-      <button type="button" disabled={ask.isPending} onClick={() => { ask.mutate("clip"); }}>
-        {texts.record}
-      </button>
+      {mayWatch && (
+        <button
+          type="button"
+          disabled={ask.isPending}
+          onClick={() => {
+            ask.mutate("still");
+          }}
+        >
+          {texts.still}
+        </button>
+      )}
+      {mayOperate && (
+        <button
+          type="button"
+          disabled={ask.isPending}
+          onClick={() => {
+            ask.mutate("clip");
+          }}
+        >
+          {texts.record}
+        </button>
+      )}
       <span role="status" className="quiet">
         {ask.isError ? ask.error.message : ask.data}
       </span>

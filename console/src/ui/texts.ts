@@ -56,7 +56,7 @@ export const texts = {
   needs: {
     one: (name: string, what: string) => `${name}: ${what}`,
     many: (count: number) => `${count} cameras need you:`,
-    since: (when: string) => `since ${when}`,
+    since: (when: string) => `(${when})`,
   },
   moved: (when: string) => `moved ${when}`,
   trigger: { motion: "Motion", manual: "Recorded by hand" } as Record<string, string>,

@@ -1,74 +1,82 @@
 import type { ReactNode } from "react";
 
 import type { Video } from "../api/client";
-import { Failed, Loading } from "../ui/states";
+import { Picture } from "../ui/Picture";
 import { texts } from "../ui/texts";
 import { clockTime, dayOf, exactTime } from "../ui/time";
-import { useClips } from "./queries";
+import { useNow } from "../ui/useNow";
+import { clipKey } from "./deletions";
 
 interface Props {
-  readonly thing: string | undefined;
+  readonly clips: readonly Video[];
+  /** `clipKey` of the one that plays. */
   readonly chosen: string | undefined;
   readonly choose: (clip: Video) => void;
   readonly nameOf?: (thing: string) => string;
 }
 
 /** Clips by day. */
-export function ClipList({ thing, chosen, choose, nameOf }: Props): ReactNode {
-  const clips = useClips(thing);
-  if (clips.isPending) return <Loading />;
-  if (clips.isError) return <Failed error={clips.error} retry={() => void clips.refetch()} />;
-  const found = clips.data.pages.flatMap((page) => page.items);
-  if (found.length === 0 && !clips.hasNextPage) return <p className="quiet">{texts.noClips}</p>;
-  return (
-    <>
-      {byDay(found).map(([day, ofDay]) => (
-        <section key={day}>
-          <h2>{day}</h2>
-          <ul className="clips">
-            {ofDay.map((clip) => (
-              <li key={`${clip.thingName}/${clip.video}`}>
-                <button
-                  type="button"
-                  className="card"
-                  aria-pressed={clip.video === chosen}
-                  aria-label={texts.play(exactTime(clip.startedAt))}
-                  onClick={() => {
-                    choose(clip);
-                  }}
-                >
-                  <span className="picture">
-                    {clip.thumbnailUrl !== null && <img src={clip.thumbnailUrl} alt="" loading="lazy" />}
-                  </span>
-                  <span className="card-words">
-                    <strong>{clockTime(clip.startedAt)}</strong>
-                    <span className="state">
-                      {nameOf !== undefined && `${nameOf(clip.thingName)} · `}
-                      {texts.seconds(clip.durationSeconds)} ·{" "}
-                      {Object.keys(clip.labels).join(", ") || (texts.trigger[clip.trigger] ?? clip.trigger)}
-                      {clip.starred && " · ★"}
-                    </span>
-                  </span>
-                </button>
-              </li>
-            ))}
-          </ul>
-        </section>
-      ))}
-      {clips.hasNextPage && (
-        <button type="button" disabled={clips.isFetchingNextPage} onClick={() => void clips.fetchNextPage()}>
-          {texts.more}
-        </button>
-      )}
-    </>
-  );
+export function ClipList({ clips, chosen, choose, nameOf }: Props): ReactNode {
+  const now = useNow();
+  return byDay(clips, now).map(([day, ofDay]) => (
+    <section key={day}>
+      <h2>{day}</h2>
+      <ul className="clips">
+        {ofDay.map((clip) => (
+          <li key={clipKey(clip)}>
+            <button
+              type="button"
+              className="card"
+              aria-pressed={clipKey(clip) === chosen}
+              aria-label={labelOf(clip, nameOf)}
+              onClick={() => {
+                choose(clip);
+              }}
+            >
+              <Picture src={clip.thumbnailUrl} identity={clipKey(clip)} missing={triggerOf(clip)} />
+              <span className="card-words">
+                <strong>{clockTime(clip.startedAt)}</strong>
+                <span className="state">
+                  {nameOf !== undefined && `${nameOf(clip.thingName)} · `}
+                  {texts.seconds(clip.durationSeconds)} · {whatIsIn(clip)}
+                  {clip.starred && (
+                    <>
+                      {" "}
+                      · <span aria-hidden="true">★</span>
+                    </>
+                  )}
+                </span>
+              </span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  ));
 }
 
-function byDay(clips: readonly Video[]): [string, Video[]][] {
+function triggerOf(clip: Video): string {
+  return texts.trigger[clip.trigger] ?? clip.trigger;
+}
+
+function whatIsIn(clip: Video): string {
+  return Object.keys(clip.labels).join(", ") || triggerOf(clip);
+}
+
+function labelOf(clip: Video, nameOf: Props["nameOf"]): string {
+  const parts = [texts.play(exactTime(clip.startedAt)), whatIsIn(clip)];
+  if (nameOf !== undefined) parts.push(nameOf(clip.thingName));
+  if (clip.starred) parts.push(texts.starred);
+  return parts.join(", ");
+}
+
+function byDay(clips: readonly Video[], now: number): [string, Video[]][] {
   const days = new Map<string, Video[]>();
   for (const clip of clips) {
-    const day = dayOf(clip.startedAt);
-    days.set(day, [...(days.get(day) ?? []), clip]);
+    const day = dayOf(clip.startedAt, now);
+    const ofDay = days.get(day);
+    if (ofDay === undefined) days.set(day, [clip]);
+    else ofDay.push(clip);
   }
   return [...days];
 }

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from pinthesky.aws.clients import Clients, errors
 from pinthesky.errors import Conflict, InvalidInput, NotFound, Unavailable
+from pinthesky.model.identifiers import plain
 from pinthesky.model.people import Email
 from pinthesky.planes.ports import Alert, Destination
 from pinthesky.planes.table import Condition, Delete, Key, Put, Record, Table
@@ -105,7 +106,7 @@ class SnsNotifier:
             "sms": f"{alert.title[: SMS_MAX - 1 - len(link)]} {link}".strip()
             if len(link) < SMS_MAX // 2
             else alert.title[:SMS_MAX],
-            "https": msgspec.json.encode(told).decode(),
+            "https": msgspec.json.encode(told, enc_hook=plain).decode(),
         }
 
     def _subscribe(self, destination: Destination) -> str:
@@ -134,7 +135,7 @@ class SnsNotifier:
                 if after is None:
                     self._table.write(Delete(key, condition))
                 else:
-                    self._table.write(Put(Record(key, msgspec.json.encode(after)), condition))
+                    self._table.write(Put(Record(key, msgspec.json.encode(after, enc_hook=plain)), condition))
                 return before
         raise Unavailable("a destination is being changed by too many at once")
 
