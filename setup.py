@@ -48,6 +48,12 @@ HUB = [
     "websockets>=13,<17",
 ]
 
+# The planes' functions in AWS Lambda: what verifies access tokens. The function that converts streams has PyAV (VIDEO).
+LAMBDA = [
+    "cryptography>=44",
+    "pyjwt>=2.9,<3",
+]
+
 # The Pi's camera on the legacy stack of 32-bit systems.
 LEGACY_CAMERA = [
     'picamera==1.13; platform_machine == "armv6l" or platform_machine == "armv7l"',
@@ -65,6 +71,7 @@ TEST = [
     *TEST_DEVICE,
     *CLIENT,
     *HUB,
+    *LAMBDA,
     "aiosmtpd>=1.4,<2",
     "coverage>=7.10,<8",
     "httpx2>=2,<3",
@@ -87,10 +94,11 @@ BENCH = [
 ]
 
 
-# Where units, handlers and the built console go below the environment; pinthesky/machine/shipped.py finds them there.
+# Where units, handlers, the built console and the reference go below the environment; pinthesky/machine/shipped.py finds them there.
 SHIPPED = {
     "share/pinthesky/console": "console/dist",
     "share/pinthesky/handlers": "service/handlers",
+    "share/pinthesky/reference": "docs/reference",
     "share/pinthesky/systemd": "service/systemd",
 }
 
@@ -134,6 +142,7 @@ if __name__ == "__main__":
         extras_require={
             "client": CLIENT,
             "hub": HUB,
+            "lambda": LAMBDA,
             "picamera": LEGACY_CAMERA,
             "test": TEST,
             "dev": DEV,

@@ -51,6 +51,7 @@ BENCHMARKS = (
     Benchmark("hub_fleet"),
     Benchmark("hub_objects"),
     Benchmark("records_lists"),
+    Benchmark("lambda_import"),
     Benchmark("peers"),
     Benchmark("motion_quality", has_headlines=False, arguments=("--seeds", "7")),
 )

@@ -38,6 +38,7 @@ ROWS = {
     "hub_fleet": ["edit of a shadow to reported", "command to event", "idle, 8 connected"],
     "hub_objects": ["pictures of 100 KB, hub", "clips of 5 MB, moto", "clips of 5 MB, the disk alone"],
     "motion_cost": ["320x240", "160x120"],
+    "lambda_import": ["boto3", "pinthesky.aws.lambda_handlers beside it", "the first", "warm"],
     "records_lists": ["first page", "a page in the middle", "filtered by label", "one camera's"],
 }
 QUICK = {"motion_cost": ["--rounds", "1"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import openapi_spec_validator
 import pytest
 
 from pinthesky.planes.control_plane import surface
-from tools import openapi_document
+from tools import openapi_document, openapi_html
 
 WRITE = "run python -m tools.openapi_document"
 
@@ -38,6 +39,52 @@ def test_every_link_of_the_page_leads_somewhere():
     assert links - anchors == set()
 
 
+def test_the_html_page_is_what_the_document_says():
+    made = openapi_html.page(surface.document(), openapi_document.HEAD)
+    assert openapi_document.HTML.read_text(encoding="utf-8") == made, WRITE
+
+
+class Anchors(HTMLParser):
+    """What a page has and refers to, and which of its elements were not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: set[str] = set()
+        self.tags: set[str] = set()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.add(tag)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.links |= {given[name] or "" for name in ("href", "src") if name in given}
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def anchors() -> Anchors:
+    made = Anchors()
+    made.feed(openapi_html.page(surface.document(), openapi_document.HEAD))
+    return made
+
+
+def test_every_operation_has_an_anchor_on_the_html_page_and_every_link_leads_there(anchors: Anchors):
+    operations = {each["operationId"] for methods in surface.document()["paths"].values() for each in methods.values()}
+    assert operations - set(anchors.ids) == set()
+    assert len(set(anchors.ids)) == len(anchors.ids)
+    assert anchors.links - {f"#{name}" for name in anchors.ids} == set()
+
+
+def test_the_html_page_is_whole_without_scripts_and_without_anything_from_elsewhere(anchors: Anchors):
+    assert anchors.tags & {"script", "link", "img", "iframe", "object"} == set()
+    assert anchors.open == []
+
+
 def references(node: Any) -> list[str]:
     if isinstance(node, dict):
         found = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
@@ -62,12 +109,16 @@ def test_the_document_is_openapi():
     assert surface.document()["openapi"] == "3.1.0"
 
 
-def test_both_can_be_written_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_all_can_be_written_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(openapi_document, "DOCUMENT", tmp_path / "openapi.json")
     monkeypatch.setattr(openapi_document, "PAGE", tmp_path / "http-api.md")
+    monkeypatch.setattr(openapi_document, "HTML", tmp_path / "http-api.html")
     monkeypatch.setattr("sys.argv", ["openapi_document.py"])
     assert openapi_document.main() == 0
     monkeypatch.setattr("sys.argv", ["openapi_document.py", "--check"])
     assert openapi_document.main() == 0
-    (tmp_path / "http-api.md").write_text("something else", encoding="utf-8")
-    assert openapi_document.main() == 1
+    for name in ("http-api.md", "http-api.html"):
+        before = (tmp_path / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text("something else", encoding="utf-8")
+        assert openapi_document.main() == 1
+        (tmp_path / name).write_text(before, encoding="utf-8")

@@ -1,6 +1,7 @@
-"""Writes `docs/reference/openapi.json` and `http-api.md` from the routes: `python -m tools.openapi_document`.
+"""Writes `docs/reference/openapi.json`, `http-api.md` and `http-api.html` from the routes.
 
-With `--check` nothing is written, and the exit status is 1 if one of the two is not what it should be.
+`python -m tools.openapi_document`; with `--check` nothing is written, and the exit status is 1 if one of the three is
+not what it should be.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pinthesky.planes.control_plane import surface
+from tools import openapi_html
+from tools.openapi_words import bounds_of, descriptions_of, title_of
 from tools.reference_page import cell, write_or_check
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 DOCUMENT = FOLDER / "openapi.json"
 PAGE = FOLDER / "http-api.md"
+HTML = FOLDER / "http-api.html"
 
 HEAD = """# HTTP API
 
@@ -102,7 +106,7 @@ def _route(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
-    lines = [f"### {_title(name)}", ""]
+    lines = [f"### {title_of(name)}", ""]
     if "description" in schema:
         lines += [" ".join(schema["description"].split()), ""]
     if "enum" in schema:
@@ -122,7 +126,7 @@ def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> str:
 def _type(schema: Mapping[str, Any]) -> str:
     """A schema in a few words."""
     if "$ref" in schema:
-        name = _title(schema["$ref"].rpartition("/")[2])
+        name = title_of(schema["$ref"].rpartition("/")[2])
         return f"[{name}](#{_anchor(name)})"
     if "anyOf" in schema:
         return " or ".join(_type(each) for each in schema["anyOf"])
@@ -139,33 +143,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def _note(schema: Mapping[str, Any]) -> str:
     """Description, bounds and default of a field."""
-    found = [each for each in (schema, *schema.get("anyOf", ())) if isinstance(each, dict)]
-    texts = [each["description"] for each in found if "description" in each]
-    texts += [bound for each in found for bound in _bounds(each)]
-    if schema.get("default") not in (None, "", [], {}):
-        texts.append(f"default {json.dumps(schema['default'])}")
-    return cell("; ".join(text.rstrip(".") for text in dict.fromkeys(texts)))
-
-
-def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
-    for least, most, unit in (
-        ("minimum", "maximum", ""),
-        ("minLength", "maxLength", " characters"),
-        ("minItems", "maxItems", " of them"),
-    ):
-        if least in schema and most in schema:
-            yield f"{schema[least]} to {schema[most]}{unit}"
-        elif most in schema:
-            yield f"at most {schema[most]}{unit}"
-        elif least in schema:
-            yield f"at least {schema[least]}{unit}"
-    if "exclusiveMinimum" in schema:
-        yield f"more than {schema['exclusiveMinimum']}"
-
-
-def _title(name: str) -> str:
-    """The name of a type: what is generic is `Items_Camera_` in the document."""
-    return re.sub(r"^(\w+?)_(\w+)_$", r"\1 of \2", name)
+    return cell("; ".join([*descriptions_of(schema), *bounds_of(schema)]))
 
 
 def _anchor(heading: str) -> str:
@@ -174,10 +152,11 @@ def _anchor(heading: str) -> str:
 
 
 def main() -> int:
-    """Write both, or say with `--check` whether they are what they should be."""
+    """Write all three, or say with `--check` whether they are what they should be."""
     document = surface.document()
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    return max(write_or_check(DOCUMENT, text), write_or_check(PAGE, page(document)))
+    html = openapi_html.page(document, HEAD)
+    return max(write_or_check(DOCUMENT, text), write_or_check(PAGE, page(document)), write_or_check(HTML, html))
 
 
 if __name__ == "__main__":

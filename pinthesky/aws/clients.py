@@ -113,7 +113,7 @@ def errors(
             raise NotFound(message) from error
         if code in conflict or code in _CONFLICT:
             raise Conflict(message) from error
-        raise _meaning(code, message, _status(error), field or action) from error
+        raise _meaning(code, message, status=_status(error), field=field or action) from error
     except botocore.exceptions.ParamValidationError as error:
         raise InvalidInput(field or action, str(error).replace("\n", " ")[:400]) from error
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
@@ -129,7 +129,7 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _meaning(code: str, message: str, status: int, field: str) -> PinTheSkyError:
+def _meaning(code: str, message: str, *, status: int, field: str) -> PinTheSkyError:
     if code in _PASSING or status == 429 or status >= 500:
         return Unavailable(message)
     if code in _REFUSED or status in (401, 403):

@@ -228,7 +228,7 @@ class Entrances:
             chosen = endpoint.opened(self.home, connection, opening, now_s=self.now_s())
         except NotAuthorized as error:
             logger.info("A socket is refused: %s", error)
-            return {"statusCode": 403}
+            return {"statusCode": 403, "body": str(error)}
         return {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": chosen}}
 
     def _take_media(self, event: Event) -> None:
@@ -272,7 +272,7 @@ def home_of(given: Deployment, clients: Clients) -> Home:
         media=S3Media(clients, given.media_bucket),
         converter=LambdaConverter(clients, given.conversion_function),
         connections=ApiGatewayConnections(clients, given.connections_endpoint),
-        notifier=SnsNotifier(clients, given.alerts_topic, table, given.console),
+        notifier=SnsNotifier(clients, given.alerts_topic, table, console=given.console),
         things=IotThings(clients, defaults),
         people=CognitoPeople(clients, given.user_pool, table),
         sign_ins=sign_ins,

@@ -39,6 +39,7 @@ from pinthesky.hub.planes_at_home import HubParts, PlanesAtHome
 from pinthesky.hub.ports import ROLE_ALIAS
 from pinthesky.hub.presence import Presence
 from pinthesky.hub.registry import RemovalWatch
+from pinthesky.hub.safe_headers import SafeHeaders
 from pinthesky.hub.server_tls import CertificateWatch, ServerTls
 from pinthesky.hub.settings import HubSettings
 from pinthesky.hub.shadows import Shadows
@@ -200,18 +201,16 @@ class Hub:
             ]
         )
         trust = TrustPage(foundation.authority.root_certificate.read_bytes())
-        self.console = self.metrics.counted(
-            Starlette(
-                routes=[
-                    *self.metrics.routes(),
-                    *trust.routes(),
-                    *self.accounts.routes(),
-                    *self.planes.routes(),
-                    *ConsoleSite().routes(),
-                ]
-            ),
-            "console",
+        console = Starlette(
+            routes=[
+                *self.metrics.routes(),
+                *trust.routes(),
+                *self.accounts.routes(),
+                *self.planes.routes(),
+                *ConsoleSite().routes(),
+            ]
         )
+        self.console = self.metrics.counted(SafeHeaders(console), "console")
         listen = settings.listen
         host = listen.address or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104 - for all the house
         proxies = ",".join(_as_both_families(listen.trusted_proxies))

@@ -13,7 +13,7 @@ from pinthesky.hub.browsers import AUTHORIZE
 from pinthesky.hub.control_plane_site import PREFIX
 from pinthesky.hub.pages import page
 from pinthesky.hub.tokens import CLIENT_ID
-from pinthesky.machine.shipped import folder_of
+from pinthesky.machine.shipped import Kind, folder_of
 
 SETTINGS = {
     "api": PREFIX,
@@ -35,6 +35,14 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+_REFERENCE = "http-api.html"
+_REFERENCE_HEADERS = {
+    **_HEADERS,
+    # It brings its own style, and runs nothing.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+}
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_EACH_TIME = "no-cache"
 _MISSING = (
@@ -48,15 +56,27 @@ class ConsoleSite:
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder` holds index.html; the one that came with the package unless given."""
-        self._folder = _shipped() if folder is None else folder
+        self._folder = _shipped("console") if folder is None else folder
+        self._reference = _shipped("reference")
         self._files = {} if self._folder is None else _files_of(self._folder)
 
     def routes(self) -> list[BaseRoute]:
-        """`/settings.json`, and whatever is left. They come last."""
-        return [Route("/settings.json", self._settings), Route("/{path:path}", self._serve)]
+        """`/settings.json`, `/reference`, and whatever is left. They come last."""
+        return [
+            Route("/settings.json", self._settings),
+            Route("/reference", self._serve_reference),
+            Route("/{path:path}", self._serve),
+        ]
 
     async def _settings(self, _: Request) -> Response:
         return JSONResponse(SETTINGS, headers={**_HEADERS, "Cache-Control": _ASK_EACH_TIME})
+
+    async def _serve_reference(self, _: Request) -> Response:
+        """What the HTTP API can do, for people."""
+        if self._reference is None or not (self._reference / _REFERENCE).is_file():
+            return page("Not found", "<p>The reference is not part of this installation.</p>", status=404)
+        headers = {**_REFERENCE_HEADERS, "Cache-Control": _ASK_EACH_TIME}
+        return FileResponse(self._reference / _REFERENCE, headers=headers)
 
     async def _serve(self, request: Request) -> Response:
         name = request.path_params["path"]
@@ -74,9 +94,9 @@ class ConsoleSite:
         return FileResponse(index, headers={**_HEADERS, "Cache-Control": _ASK_EACH_TIME})
 
 
-def _shipped() -> Path | None:
+def _shipped(kind: Kind) -> Path | None:
     try:
-        return folder_of("console")
+        return folder_of(kind)
     except NotFound:
         return None
 

@@ -40,10 +40,11 @@ class Origins:
             return False
         try:
             parts = urlsplit(origin)
-            host, _ = (parts.hostname or "").lower(), parts.port
+            host, port = (parts.hostname or "").lower(), parts.port
         except ValueError:
             return False
-        if origin.lower() != f"{parts.scheme}://{parts.netloc}".lower() or "@" in parts.netloc:
+        shown = f"[{host}]" if ":" in host else host
+        if origin.lower() != f"{parts.scheme}://{shown}{'' if port is None else f':{port}'}":
             return False
         if parts.scheme == "http":
             return host in ALWAYS

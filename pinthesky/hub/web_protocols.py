@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import h11
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -95,10 +96,11 @@ class _HttpProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._expect_nothing()
-        elif self._deadline is None and not self.transport.is_closing():
-            self._expect()
+        if self.conn.their_state is h11.IDLE:
+            if self._deadline is None and not self.transport.is_closing():
+                self._expect()
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self._expect_nothing()  # the application's turn, which has its own bounds
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -169,6 +171,13 @@ def _with_certificate(app: ASGIApp, transport: Any) -> ASGIApp:
     chain = [] if der is None else [ssl.DER_cert_to_PEM_cert(der)]
 
     async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= {
+            name for name, _ in scope["headers"]
+        }:
+            # Two lengths: a proxy may have believed the other one, and taken for a body what we take for a request.
+            refused = Response("a body has one length", 400, {"Connection": "close"})
+            await refused(scope, receive, send)
+            return
         extensions = {**scope.get("extensions", {}), "tls": {"client_cert_chain": chain}}
         await app({**scope, "extensions": extensions}, receive, send)
 

@@ -1,4 +1,4 @@
-"""Where that lies which comes with the package beside its modules: units, handlers of jobs, and the built console."""
+"""Where that lies which comes with the package beside its modules: units, handlers, the built console, reference."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Literal
 
 from pinthesky.errors import NotFound
 
-Kind = Literal["console", "handlers", "systemd"]
+Kind = Literal["console", "handlers", "reference", "systemd"]
 _IN_CHECKOUT: Mapping[Kind, str] = {
     "console": "console/dist",
     "handlers": "service/handlers",
+    "reference": "docs/reference",
     "systemd": "service/systemd",
 }
 

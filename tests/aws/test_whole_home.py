@@ -24,7 +24,16 @@ from pinthesky.planes.routing import HttpRequest
 from tests.conversion.test_streams import bare
 from tests.planes.recordings import event_id
 from tests.planes.test_signing_request import REQUEST
-from tests.support.aws_planes import ACCOUNT, Asked, Said, answer_in_place, local_clients, new_bucket, new_table
+from tests.support.aws_planes import (
+    ACCOUNT,
+    Asked,
+    Said,
+    answer_in_place,
+    local_clients,
+    moto_clients,
+    new_bucket,
+    new_table,
+)
 from tests.support.aws_servers import REGION
 from tests.support.lambda_calls import Context, batch, claims_of, device_event, http_event, s3_event, socket_event
 from tests.support.user_pool import CLIENT
@@ -85,6 +94,8 @@ class Account(NamedTuple):
 @pytest.fixture
 def account(moto_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     clients = local_clients(moto_port)
+    for service in ("cognito-idp", "dynamodb", "iot", "iot-data", "s3", "secretsmanager", "sns"):
+        clients._clients[service, clients._endpoint_url] = moto_clients(moto_port).get(service)
     end = secrets.token_hex(6)
     bucket, table = new_bucket(moto_port), new_table(moto_port, lambda: START_S)
     cognito, iot = clients.get("cognito-idp"), clients.get("iot")
@@ -153,10 +164,8 @@ def test_a_camera_is_registered_records_is_watched_and_is_removed(account: Accou
 
     ticket = account.ask_for("POST", "/tokens")["token"]
     account.posted["c-1="] = []
-    opening: dict[str, Any] = {
-        "headers": {"Sec-WebSocket-Protocol": "manager"},
-        "queryStringParameters": {"Authorization": ticket},
-    }
+    opening: dict[str, Any] = {"headers": {"Sec-WebSocket-Protocol": "manager"}}
+    opening["queryStringParameters"] = {"Authorization": ticket}
     assert lambda_handlers.socket(socket_event("CONNECT", "c-1=", **opening), Context())["statusCode"] == 200
 
     motion = {"name": "motion_start", "timestamp": now_s(), "event_id": event_id(1), "score": 3.0}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal
+from typing import Literal, Union
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ FRAMERATE = 20
 PATIENCE_S = 10.0
 CLOSE_S = 5.0
 BITRATE = 200_000
-Caught = Frame | SubstreamLost
+Caught = Union[Frame, SubstreamLost]
 ROTATIONS: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
 
 

@@ -117,7 +117,7 @@ def table(tmp_path: Path) -> Iterator[SqliteTable]:
 
 @pytest.fixture
 def sns(clients: Clients, topic: Topic, table: SqliteTable) -> SnsNotifier:
-    return SnsNotifier(clients, topic.arn, table, "https://home.test")
+    return SnsNotifier(clients, topic.arn, table, console="https://home.test")
 
 
 @pytest.fixture(params=["aws", "hub", "fake"])
@@ -231,12 +231,12 @@ def test_a_rule_that_is_made_while_its_address_is_withdrawn_keeps_it(
             before = super()._change(destination, to)
             if destination.subscription_id == HOOK.subscription_id and before is not None and not late.is_set():
                 late.set()
-                SnsNotifier(clients, topic.arn, table, "").enlist(replace(HOOK, subscription_id="rule-9"))
+                SnsNotifier(clients, topic.arn, table, console="").enlist(replace(HOOK, subscription_id="rule-9"))
             return before
 
     late = threading.Event()
-    SnsNotifier(clients, topic.arn, table, "").enlist(HOOK)
-    Interrupted(clients, topic.arn, table, "").withdraw(HOOK)
+    SnsNotifier(clients, topic.arn, table, console="").enlist(HOOK)
+    Interrupted(clients, topic.arn, table, console="").withdraw(HOOK)
     assert late.is_set()
     assert topic.subscriptions() == {HOOK.endpoint: {"Subscription": [name_of(HOOK)]}}
 

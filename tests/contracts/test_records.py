@@ -14,7 +14,7 @@ from pinthesky.aws.records import DynamoTable
 from pinthesky.errors import Conflict, InvalidInput
 from pinthesky.hub.database import Database
 from pinthesky.hub.records import SqliteTable
-from pinthesky.planes import ports
+from pinthesky.planes import table as tables
 from pinthesky.planes.table import Check, Condition, Delete, Key, Put, Range, Record, Table
 from tests.support.aws_fixtures import moto_client
 
@@ -63,7 +63,7 @@ def record(sort: str = "0001", content: bytes = b"{}", **fields) -> Record:
     return Record(Key("clip#garden", sort), content, **fields)
 
 
-def sorts(page: ports.Page) -> list[str]:
+def sorts(page: tables.Page) -> list[str]:
     return [found.key.sort for found in page.records]
 
 
@@ -80,7 +80,7 @@ def test_what_was_written_is_read_as_it_was(world: World):
 def test_what_is_not_there_is_none(world: World):
     assert world.table.get(KEY) is None
     assert world.table.get_many([]) == {}
-    assert world.table.query("clip#garden") == ports.Page([], None)
+    assert world.table.query("clip#garden") == tables.Page([], None)
 
 
 def test_a_later_put_replaces_everything_of_the_earlier(world: World):
@@ -217,7 +217,7 @@ def test_a_page_is_full_though_many_have_expired(world: World):
         (lambda table: table.write(Delete(KEY), Put(record())), "changes: must be of different keys"),
         (lambda table: table.get(Key("p", "")), "key.sort: must have 1 to 512 bytes, got 0"),
         (lambda table: table.get(Key("ä" * 257, "s")), "key.partition: must have 1 to 512 bytes, got 514"),
-        (lambda table: table.write(Put(record(content=b"x" * (ports.RECORD_MAX + 1)))), "record: must have at most"),
+        (lambda table: table.write(Put(record(content=b"x" * (tables.RECORD_MAX + 1)))), "record: must have at most"),
     ],
 )
 def test_bounds_are_named(world: World, wrong, message):
@@ -249,7 +249,7 @@ def test_any_history_of_changes_ends_as_a_dictionary_would(world: World, changes
         holds = {Condition.ANY: True, Condition.ABSENT: key not in model, Condition.PRESENT: key in model}.get(
             wanted, wanted == "read" and key in model
         )
-        change: ports.Change = Put(Record(key, b"%d" % number), condition) if kind == "put" else Delete(key, condition)
+        change: tables.Change = Put(Record(key, b"%d" % number), condition) if kind == "put" else Delete(key, condition)
         both = [change, Check(Key(run, "never"), Condition.ABSENT)] if twice else [change]
         if not holds:
             with pytest.raises(Conflict):

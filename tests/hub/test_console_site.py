@@ -60,11 +60,21 @@ def test_the_settings_say_where_the_home_is(browser):
     }
 
 
-def test_a_hub_without_a_console_says_so(monkeypatch):
-    def missing(_kind: str) -> Path:
-        raise NotFound("console did not come with this installation")
+def test_the_reference_of_the_api_is_a_page_that_runs_nothing(browser):
+    answer = browser.get("/reference")
+    assert answer.status_code == 200
+    assert "/cameras/{thing}" in answer.text
+    assert "script" not in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_hub_without_a_console_or_a_reference_says_so(monkeypatch):
+    def missing(kind: str) -> Path:
+        raise NotFound(f"{kind} did not come with this installation")
 
     monkeypatch.setattr(console_site, "folder_of", missing)
-    answer = TestClient(Starlette(routes=ConsoleSite().routes())).get("/")
+    browser = TestClient(Starlette(routes=ConsoleSite().routes()))
+    answer = browser.get("/")
     assert answer.status_code == 200
     assert "make console" in answer.text
+    assert browser.get("/reference").status_code == 404

@@ -78,7 +78,8 @@ class HubOfPlanes:
             answer = console.browse(method, f"/api{path}", params=parameters, json=body)
         else:
             answer = self.people[who].ask(method, path, body, **parameters)
-        return answer.status_code, answer.json() if answer.content else None
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return answer.status_code, answer.json() if is_json else None
 
     def ask_for(self, who: str, method: str, path: str, /, body: object = None, **query: object) -> Any:
         """The JSON of an answer that has to be a success."""

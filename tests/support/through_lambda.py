@@ -10,13 +10,17 @@ import pytest
 from pinthesky.aws.adapters.access_tokens import Identity
 from pinthesky.aws.adapters.sign_ins import CognitoSignIns
 from pinthesky.aws.lambda_handlers import Entrances
+from pinthesky.errors import NotAuthorized
+from pinthesky.model.identifiers import ConnectionId
 from pinthesky.model.people import Person
+from pinthesky.planes.data_plane import endpoint
 from pinthesky.planes.home import Home
 from pinthesky.planes.routing import HttpAnswer, HttpRequest
+from tests.planes import console as browser
 from tests.planes import home as stage
 from tests.planes.fakes import Clock
 from tests.planes.home import EVERYBODY, StagedHome
-from tests.support.lambda_calls import BUCKET, Context, claims_for, http_answer, http_event
+from tests.support.lambda_calls import BUCKET, Context, claims_for, http_answer, http_event, socket_event
 from tests.support.user_pool import CLIENT, ISSUER
 
 
@@ -61,3 +65,31 @@ def take_over(into: dict[str, Any], *modules: ModuleType) -> None:
                 into[f"test_{area}__{name.removeprefix('test_')}"] = value
             elif type(value).__name__ == "FixtureFunctionDefinition":
                 assert into.setdefault(name, value) is value, f"{name} is a fixture of two modules"
+
+
+@pytest.fixture
+def sockets_through_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the browser's end of the data plane go through the function too."""
+
+    def opened(home: StagedHome, connection: ConnectionId, opening: endpoint.Opening, *, now_s: float) -> str:
+        headers = {"Sec-WebSocket-Protocol": ", ".join(opening.subprotocols), "User-Agent": opening.user_agent}
+        event = socket_event("CONNECT", connection, headers=headers, queryStringParameters=dict(opening.query) or None)
+        event["requestContext"]["identity"]["sourceIp"] = opening.source_ip
+        said = _said(home, event)
+        if said["statusCode"] != 200:
+            raise NotAuthorized(said["body"])
+        return str(said["headers"]["Sec-WebSocket-Protocol"])
+
+    def received(home: StagedHome, connection: ConnectionId, message: str | bytes, *, now_s: float) -> None:
+        text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+        assert _said(home, socket_event("MESSAGE", connection, text)) == {"statusCode": 200}
+
+    def closed(home: StagedHome, connection: ConnectionId) -> None:
+        assert _said(home, socket_event("DISCONNECT", connection)) == {"statusCode": 200}
+
+    way = SimpleNamespace(Opening=endpoint.Opening, opened=opened, received=received, closed=closed)
+    monkeypatch.setattr(browser, "endpoint", way)
+
+
+def _said(home: StagedHome, event: dict[str, Any]) -> dict[str, Any]:
+    return entrances(home, home.clock).socket(event, Context())

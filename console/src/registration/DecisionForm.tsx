@@ -53,7 +53,7 @@ export function DecisionForm({ decide, isBusy, problem }: Props): ReactNode {
           type="button"
           disabled={isBusy}
           onClick={() => {
-            decide({ decision: "deny" });
+            decide({ decision: "deny", thingName: null, displayName: "", groups: [] });
           }}
         >
           {words.deny}

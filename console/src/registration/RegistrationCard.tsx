@@ -27,7 +27,7 @@ export function RegistrationCard({ code, another }: Props): ReactNode {
     </button>
   );
   if (decide.data?.state === "denied") return <Outcome text={words.denied}>{back}</Outcome>;
-  if (decide.data?.thingName != null) return <LetIn thing={decide.data.thingName} />;
+  if (decide.data?.thingName) return <LetIn thing={decide.data.thingName} />;
   if (registration.isPending) return <Loading />;
   if (registration.isError) {
     return (

@@ -18,7 +18,7 @@ function keyOf(code: string) {
 /** The device that shows a code. It is looked at again until somebody has decided, here or elsewhere. */
 export function useRegistration(code: string) {
   const { api } = useHome();
-  return useQuery({
+  return useQuery<Registration>({
     queryKey: keyOf(code),
     gcTime: 0,
     retry: false,
@@ -48,8 +48,9 @@ export function useDecide(code: string) {
         if (!(error instanceof ApiError && error.status === 409)) throw error;
         // Either the name is taken, or somebody else has decided meanwhile: the registration tells.
         const { data } = await api.GET("/registrations/{code}", { params });
-        const isOpen = data?.state === "pending" && body.thingName != null;
-        throw new Error(isOpen ? words.errors.taken(body.thingName) : words.errors.decided, { cause: error });
+        const name = body.thingName;
+        const isTaken = data?.state === "pending" && name !== null;
+        throw new Error(isTaken ? words.errors.taken(name) : words.errors.decided, { cause: error });
       }
     },
     onSuccess: async (decided) => {

@@ -122,7 +122,7 @@ class IotJobService:
         found = answer.get("execution")
         if not found:
             raise NotFound(f"{thing} has no such execution of job {job}")
-        return _execution(found, job, thing, found.get("statusDetails", {}).get("detailsMap", {}))
+        return _execution(found, job, thing, details=found.get("statusDetails", {}).get("detailsMap", {}))
 
     def cancel_execution(self, job: JobId, thing: ThingName) -> None:
         """See `planes.ports.JobService`."""
@@ -155,7 +155,7 @@ def _paging(limit: int, token: str | None) -> dict[str, Any]:
 
 
 def _execution(
-    found: Mapping[str, Any], job: JobId, thing: ThingName, details: Mapping[str, str] | None = None
+    found: Mapping[str, Any], job: JobId, thing: ThingName, *, details: Mapping[str, str] | None = None
 ) -> JobExecution:
     queued_s = _seconds(found.get("queuedAt")) or 0.0
     return JobExecution(

@@ -48,7 +48,7 @@ class Enlisted(Struct, frozen=True, kw_only=True, rename="camel"):
 class SnsNotifier:
     """The adapter of `planes.ports.Notifier`. What SNS has taken it delivers by itself, and tries again."""
 
-    def __init__(self, clients: Clients, topic: str, table: Table, console: str) -> None:
+    def __init__(self, clients: Clients, topic: str, table: Table, *, console: str) -> None:
         """`topic` is an ARN; `console` is its address, which links begin with."""
         self._clients = clients
         self._topic = topic
