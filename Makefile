@@ -40,6 +40,7 @@ test: $(STAMP) ## all that must hold, with the coverage of the package
 	@$(BIN)/coverage erase
 	$(PYTEST) -m "not soak" $(PARALLEL) $(COVERAGE)
 	$(BIN)/coverage report
+	$(NPM) test
 
 test-plain: $(STAMP) ## the same tests in one process, without coverage; ONLY=tests/device for some of them
 	$(PYTEST) -m "not soak" $(ONLY)

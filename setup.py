@@ -75,6 +75,7 @@ TEST = [
     "aiosmtpd>=1.4,<2",
     "coverage>=7.10,<8",
     "httpx2>=2,<3",
+    "jsonschema>=4.20,<5",
     "moto[server]>=5.1,<6",
     "playwright>=1.50,<2",
     "pytest>=9,<10",
@@ -94,7 +95,8 @@ BENCH = [
 ]
 
 
-# Where units, handlers, the built console and the reference go below the environment; pinthesky/machine/shipped.py finds them there.
+# Where units, handlers, the built console and the reference go below the environment; pinthesky/machine/shipped.py
+# finds them there.
 SHIPPED = {
     "share/pinthesky/console": "console/dist",
     "share/pinthesky/handlers": "service/handlers",

@@ -50,6 +50,7 @@ BENCHMARKS = (
     Benchmark("device_client"),
     Benchmark("hub_fleet"),
     Benchmark("hub_objects"),
+    Benchmark("planes_hub"),
     Benchmark("records_lists"),
     Benchmark("lambda_import"),
     Benchmark("peers"),

@@ -13,8 +13,9 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ["/api", "/media", "/oauth2", "/sign-in", "/sign-out", "/settings.json", "/.well-known"].map((path) => [path, hub]),
+      ["/api", "/media", "/oauth2", "/sign-in", "/sign-out", "/reference", "/settings.json", "/.well-known"].map((path) => [path, hub]),
     ),
   },
-  test: { environment: "jsdom" },
+  // The contrast of the colours is computed from the file that has them.
+  test: { environment: "jsdom", css: { include: /tokens\.css/ } },
 });

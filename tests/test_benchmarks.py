@@ -36,6 +36,7 @@ ROWS = {
     "adapter_cost": ["picamera2 alone", "the adapter", "a packet taken over", "a picture made into a luma frame"],
     "device_client": ["pits-device-client", "the queue's folder", "the publish file"],
     "hub_fleet": ["edit of a shadow to reported", "command to event", "idle, 8 connected"],
+    "planes_hub": ["list videos, 20 a page", "to the last", "after the walk begins"],
     "hub_objects": ["pictures of 100 KB, hub", "clips of 5 MB, moto", "clips of 5 MB, the disk alone"],
     "motion_cost": ["320x240", "160x120"],
     "lambda_import": ["boto3", "pinthesky.aws.lambda_handlers beside it", "the first", "warm"],

@@ -26,7 +26,10 @@ def ordinary_user(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_who_may_not_install_is_told_the_exact_command_and_goes_on(ordinary_user, capsys):
     prepare.want_programs()
     said = capsys.readouterr().out
-    assert "sudo apt-get update && sudo apt-get install --no-install-recommends shellcheck motion mosquitto chromium" in said
+    assert (
+        "sudo apt-get update && sudo apt-get install --no-install-recommends shellcheck motion mosquitto chromium"
+        in said
+    )
     assert "make check and make bench and make run and make test and make test will stop until you run" in said
 
 

@@ -44,9 +44,7 @@ def run_python(environment: Path, *arguments: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.name)
 @pytest.mark.timeout(660)
 def test_the_suites_of_model_and_device_pass(environment: Path):
-    result = run_python(
-        environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not soak", *SUITES
-    )
+    result = run_python(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not soak", *SUITES)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     passed = re.search(r"(\d+) passed", result.stdout)
     assert passed, result.stdout[-2000:]

@@ -25,7 +25,7 @@ nav summary { cursor: pointer; font-weight: 600; padding: 4px 0; text-transform:
 nav ul { list-style: none; margin: 0 0 8px; padding: 0; }
 nav li a { display: block; padding: 3px 0; color: var(--quiet); text-decoration: none; overflow-wrap: anywhere; }
 nav li a:hover { color: var(--accent); text-decoration: underline; }
-nav b { display: inline-block; width: 3.6em; font-size: 0.6875rem; color: var(--accent); }
+nav b { display: inline-block; width: 4.8em; font-size: 0.6875rem; color: var(--accent); }
 main { padding: 24px 32px 96px; max-width: 62rem; min-width: 0; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 16px; }
 h2 { font-size: 1.25rem; margin: 48px 0 8px; text-transform: capitalize; }

@@ -57,16 +57,25 @@ class Clients:
         self._session: Session | None = None
         self._clients: dict[tuple[str, str | None], Any] = {}
 
-    def get(self, service: str, *, endpoint_url: str | None = None, read_timeout_s: float = READ_TIMEOUT_S) -> Any:
-        """The client of a service, as botocore calls it."""
+    def get(
+        self,
+        service: str,
+        *,
+        endpoint_url: str | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        attempts: int = ATTEMPTS,
+    ) -> Any:
+        """The client of a service, as botocore calls it. Time-outs and attempts are those of whoever asks first."""
         address = endpoint_url or self._endpoint_url
         with self._lock:
             client = self._clients.get((service, address))
             if client is None:
-                client = self._clients[service, address] = self._made(service, address, read_timeout_s)
+                client = self._clients[service, address] = self._made(
+                    service, address, read_timeout_s, attempts=attempts
+                )
             return client
 
-    def _made(self, service: str, address: str | None, read_timeout_s: float) -> Any:
+    def _made(self, service: str, address: str | None, read_timeout_s: float, *, attempts: int) -> Any:
         from botocore.config import Config  # noqa: PLC0415 - the start of a function pays for what it uses
         from botocore.session import Session  # noqa: PLC0415 - the same
 
@@ -75,13 +84,13 @@ class Clients:
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=read_timeout_s,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS if read_timeout_s <= READ_TIMEOUT_S else 1},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             # An address that does not name the region is redirected, which a browser with a signed link cannot follow.
             s3={
                 "addressing_style": "path" if self._endpoint_url else "virtual",
                 "us_east_1_regional_endpoint": "regional",
             },
-            signature_version="v4" if service != "s3" else "s3v4",
+            signature_version="s3v4" if service == "s3" else None,
         )
         return self._session.create_client(service, region_name=self._region, endpoint_url=address, config=config)
 

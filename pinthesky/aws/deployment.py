@@ -25,6 +25,7 @@ class Deployment(Struct, frozen=True, kw_only=True):
     table: Name
     """The table of the records."""
     media_bucket: BucketName
+    """Without dots: links to it are by its own host name, which no certificate of AWS holds otherwise."""
     secret: Arn
     """A secret of Secrets Manager that seals page tokens and links: at least 32 random characters."""
     console: Address
@@ -69,11 +70,14 @@ def read(environment: Mapping[str, str]) -> Deployment:
         name: environment[variable] for name, variable in fields.items() if environment.get(variable)
     }
     try:
-        return msgspec.convert(given, Deployment, strict=False, dec_hook=_identifier)
+        found = msgspec.convert(given, Deployment, strict=False, dec_hook=_identifier)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         named = place.rstrip("`") or next((name for name in fields if f"`{name}`" in message), "")
         raise InvalidInput(fields.get(named, "environment"), message[:1].lower() + message[1:]) from error
+    if "." in found.media_bucket:
+        raise InvalidInput(variable_of("media_bucket"), f"must be a name without dots, got {found.media_bucket}")
+    return found
 
 
 def variable_of(field: str) -> str:

@@ -22,7 +22,7 @@ from pinthesky.aws import api_events, deployment
 from pinthesky.aws.adapters.access_tokens import CognitoAccessTokens, Identity, KeySet, fetch_key_set, issuer_of
 from pinthesky.aws.adapters.commands import IotCommands
 from pinthesky.aws.adapters.connections import ApiGatewayConnections
-from pinthesky.aws.adapters.converter import LambdaConverter, S3Converter
+from pinthesky.aws.adapters.converter import ConversionService, LambdaConverter
 from pinthesky.aws.adapters.jobs import IotJobService
 from pinthesky.aws.adapters.media import S3Media
 from pinthesky.aws.adapters.notifier import SnsNotifier
@@ -53,6 +53,7 @@ RECONCILE_EVERY_S = 24 * 3600
 MARGIN_MS = 60_000
 """What a function needs to finish what it has begun, before Lambda ends it."""
 _RECONCILED = Key("chore", "reconcile")
+_BROKEN = "something here does not work; try again soon"
 
 
 class Context(Protocol):
@@ -103,9 +104,12 @@ class Entrances:
             answer = _problem(401, Problem(str(error), request_id))
         except InvalidInput as error:
             answer = _problem(400, Problem(error.reason, request_id, error.field))
+        except PinTheSkyError as error:
+            logger.error("Who asks cannot be found out (%s): %s", request_id, error)
+            answer = _problem(500, Problem(_BROKEN, request_id))
         except Exception:
             logger.exception("%s failed (%s)", str(event.get("routeKey"))[:200], request_id)
-            answer = _problem(500, Problem("something here does not work; try again soon", request_id))
+            answer = _problem(500, Problem(_BROKEN, request_id))
         return api_events.http_answer(answer)
 
     def socket(self, event: Event, _context: Context) -> dict[str, Any]:
@@ -316,8 +320,10 @@ def _entrances() -> Entrances:
 
 
 @cache
-def _converter() -> S3Converter:
-    return S3Converter(S3Media(Clients(_deployment().region), _deployment().media_bucket))
+def _converter() -> ConversionService:
+    from pinthesky.conversion.media_converter import MediaConverter  # noqa: PLC0415 - PyAV, which one function has
+
+    return ConversionService(MediaConverter(S3Media(Clients(_deployment().region), _deployment().media_bucket)))
 
 
 def http(event: Event, context: Context) -> dict[str, Any]:
@@ -356,7 +362,7 @@ def schedule(event: Event, context: Context) -> None:
 
 
 def conversion(event: Event, _context: Context) -> dict[str, Any]:
-    """Make a clip of a stream: see `S3Converter.serve`. This function alone has PyAV, and 5 minutes."""
+    """Make a clip of a stream: see `ConversionService.serve`. This function alone has PyAV, and 5 minutes."""
     return _converter().serve(event)
 
 

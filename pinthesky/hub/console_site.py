@@ -65,7 +65,7 @@ class ConsoleSite:
         return [
             Route("/settings.json", self._settings),
             Route("/reference", self._serve_reference),
-            Route("/{path:path}", self._serve),
+            Route("/{path:any}", self._serve),
         ]
 
     async def _settings(self, _: Request) -> Response:

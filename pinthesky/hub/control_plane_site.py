@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from anyio import CapacityLimiter, to_thread
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -28,6 +29,21 @@ REQUESTS_PER_MINUTE = 1200
 STRANGERS_PER_MINUTE = 120
 """Requests without a token, or with one that is no good, of one address or one household's IPv6 network."""
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+class _AnyPath(Convertor[str]):
+    """What is left of a path, line breaks included: they are no reason to answer in another form."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _AnyPath())
 
 PersonOf = Callable[[str], Person]
 """Who shows an access token. Raises NotAuthorized."""
@@ -53,7 +69,7 @@ class ControlPlaneSite:
 
     def routes(self) -> list[BaseRoute]:
         """All routes of the control plane."""
-        return [Route(f"{PREFIX}/{{path:path}}", self._answer, methods=METHODS)]
+        return [Route(f"{PREFIX}/{{path:any}}", self._answer, methods=METHODS)]
 
     async def _answer(self, request: Request) -> Response:
         if self._limiter is None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
+from pinthesky.conversion.media_converter import MediaConverter
 from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, NotFound
 from pinthesky.hub.accounts import Accounts
 from pinthesky.hub.adapters.commands import HubCommands
 from pinthesky.hub.adapters.connections import HubConnections
-from pinthesky.hub.adapters.converter import HubConverter
 from pinthesky.hub.adapters.jobs import HubJobService
 from pinthesky.hub.adapters.media import HubMedia
 from pinthesky.hub.adapters.notifier import HubNotifier
@@ -118,7 +118,7 @@ class PlanesAtHome:
             commands=HubCommands(parts.mqtt),
             jobs=HubJobService(parts.jobs),
             media=media,
-            converter=HubConverter(media),
+            converter=MediaConverter(media),
             connections=HubConnections(parts.sockets),
             notifier=self.notifier,
             things=HubThings(parts.registry, parts.foundation.authority, parts.address),

@@ -23,8 +23,8 @@ from pinthesky.model.networks import network_of
 
 logger = logging.getLogger(__name__)
 
-CONNECTIONS_MAX = 2048
-"""As many as 64 people may have; idle ones take about 60 KB each."""
+CONNECTIONS_MAX = 1024
+"""As many as 32 people may have. One takes about 125 KB, most of it for TLS (benchmarks/planes_hub.py)."""
 STRANGERS_MAX, STRANGERS_OF_NETWORK_MAX = 64, 16
 """Connections that were opened without a ticket, in all and from one address or one household's IPv6 network: those
 that are younger than STRANGER_S, since the data plane closes who does not log in within a minute."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import ipaddress
 import ssl
 from collections import Counter
@@ -19,10 +20,11 @@ from pinthesky.model.networks import network_of
 
 TLS_TIMEOUT_S = 15.0
 """How long TLS may take to be agreed on."""
+TLS_BUFFER_BYTES = 64 * 1024
 REQUEST_TIMEOUT_S = 20.0
 """How long the head of a request may take, from the connection or its first byte; and how long the rest of a body may,
 after an answer that has not waited for it."""
-CONNECTIONS_MAX = 3072
+CONNECTIONS_MAX = 2048
 """Open connections of one port, sockets among them; one more is closed at once."""
 CONNECTIONS_OF_NETWORK_MAX = 128
 """Connections of one address, or one household's IPv6 network, that are no sockets."""
@@ -30,6 +32,9 @@ UNREAD_MAX = 4 * 1024 * 1024
 """Bytes that wait for a WebSocket's other side; one that asks for more of them and reads nothing is cut off."""
 FRAGMENTS_MAX = 1024
 """Frames of one WebSocket message."""
+
+
+_TWO_LENGTHS = {b"content-length", b"transfer-encoding"}
 
 
 class _EventLoop(asyncio.SelectorEventLoop):
@@ -42,6 +47,8 @@ class _EventLoop(asyncio.SelectorEventLoop):
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """The event loop of a server's thread; called by uvicorn."""
+    # What each TLS connection holds for as long as it lives, idle or not; asyncio's own is 256 KB.
+    asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
     return _EventLoop()
 
 
@@ -96,10 +103,11 @@ class _HttpProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        cycle: Any = self.cycle  # as in `shutdown`
         if self.conn.their_state is h11.IDLE:
             if self._deadline is None and not self.transport.is_closing():
                 self._expect()
-        elif self.cycle is not None and not self.cycle.response_complete:
+        elif cycle is not None and not cycle.response_complete:
             self._expect_nothing()  # the application's turn, which has its own bounds
 
     def on_response_complete(self) -> None:
@@ -171,9 +179,7 @@ def _with_certificate(app: ASGIApp, transport: Any) -> ASGIApp:
     chain = [] if der is None else [ssl.DER_cert_to_PEM_cert(der)]
 
     async def told(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= {
-            name for name, _ in scope["headers"]
-        }:
+        if scope["type"] == "http" and {name for name, _ in scope["headers"]} >= _TWO_LENGTHS:
             # Two lengths: a proxy may have believed the other one, and taken for a body what we take for a request.
             refused = Response("a body has one length", 400, {"Connection": "close"})
             await refused(scope, receive, send)

@@ -76,7 +76,7 @@ class GroupName(Identifier):
         """Compose the characters, then validate."""
         name = super().parse(unicodedata.normalize("NFC", value) if isinstance(value, str) else value, field)
         if not name.isprintable():
-            raise InvalidInput(field or cls._field, f"{cls._rule}, got {ascii(value)}")
+            raise InvalidInput(field or cls._field, f"{cls._rule}, got {value!a}")
         return name
 
 

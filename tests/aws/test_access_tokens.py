@@ -29,14 +29,10 @@ from pinthesky.aws.adapters.access_tokens import (
 )
 from pinthesky.aws.adapters.sign_ins import CognitoSignIns
 from pinthesky.errors import NotAuthorized, Unavailable
-from pinthesky.hub.accounts import Accounts
-from pinthesky.hub.adapters.people import HubAccessTokens
 from pinthesky.hub.database import Database
-from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.records import SqliteTable
 from pinthesky.model.people import PersonId
-from pinthesky.planes.ports import AccessTokens
-from tests.planes.fakes import Clock, FakeAccessTokens
+from tests.planes.fakes import Clock
 from tests.support.aws_servers import Server, answer, closed_port
 from tests.support.user_pool import CLIENT, ISSUER, UserPool
 
@@ -312,30 +308,3 @@ def test_an_answer_that_is_no_key_set_is_unavailable(status: int, body: bytes):
 def test_a_pool_that_cannot_be_reached_is_unavailable():
     with pytest.raises(Unavailable):
         fetch_key_set(f"http://127.0.0.1:{closed_port()}/pool")
-
-
-@pytest.fixture(params=["aws", "hub", "fake"])
-def port(request, tmp_path: Path) -> Iterator[tuple[AccessTokens, str, str]]:
-    """The port in AWS, at home and in the tests: with a good token, and the person it is for."""
-    if request.param == "aws":
-        world: World = request.getfixturevalue("world")
-        yield world.tokens, world.token(), ANNA
-    elif request.param == "fake":
-        yield FakeAccessTokens(), "token of anna", "anna"
-    else:
-        foundation = Foundation.lay(tmp_path / "hub")
-        accounts = Accounts(foundation)
-        owner = accounts.people.first_owner()
-        secret = accounts.sessions.open(owner.id, user_agent="Firefox", source_ip="192.0.2.7")
-        session = accounts.sessions.of_secret(secret)
-        token = accounts.sign_in._tokens.access_token(owner, session.id, issuer="https://localhost:8443")
-        yield HubAccessTokens(accounts), token, owner.id
-        foundation.close()
-
-
-def test_every_home_knows_its_own_tokens_and_no_other(port: tuple[AccessTokens, str, str]):
-    tokens, good, person = port
-    assert tokens.person_of(good) == person
-    for bad in ("", "x.y.z", f"{good}x"[::-1]):
-        with pytest.raises(NotAuthorized):
-            tokens.person_of(bad)

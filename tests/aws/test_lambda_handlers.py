@@ -129,10 +129,11 @@ class TestHttp:
         ways = entrances(fleet, fleet.clock)
         event = http_event(GET_CAMERAS, claims_of(OWNER.id))
         assert asked(ways, event)[0] == 200
-        monkeypatch.setattr(fleet.table, "query", out_of_reach)
-        status, answer = asked(ways, event)
-        assert status == 500
-        assert "secret detail" not in json.dumps(answer)
+        for part in ("query", "get"):
+            monkeypatch.setattr(fleet.table, part, out_of_reach)
+            status, answer = asked(ways, event)
+            assert (status, answer["requestId"]) == (500, "r-1")
+            assert "secret detail" not in json.dumps(answer)
 
 
 class TestSocket:
@@ -408,6 +409,7 @@ class TestDeployment:
         "name,value",
         [
             ("PITS_MEDIA_BUCKET", "UPPER"),
+            ("PITS_MEDIA_BUCKET", "clips.example.com"),
             ("PITS_CONSOLE", "https://home.test/"),
             ("PITS_CONSOLE", "javascript:alert(1)"),
             ("PITS_CLIPS_DAYS", "-1"),

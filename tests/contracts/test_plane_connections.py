@@ -61,8 +61,9 @@ class ConnectionsService:
 
 def at_api_gateway(service: ConnectionsService) -> ApiGatewayConnections:
     clients = local_clients()
-    answer_in_place(clients.get("apigatewaymanagementapi", endpoint_url=ENDPOINT), service)
-    return ApiGatewayConnections(clients, ENDPOINT)
+    connections = ApiGatewayConnections(clients, ENDPOINT)
+    answer_in_place(connections._client, service)
+    return connections
 
 
 class HubSockets:

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
-from pinthesky.aws.adapters.converter import LambdaConverter, S3Converter
+from pinthesky.aws.adapters.converter import ConversionService, LambdaConverter
 from pinthesky.aws.adapters.media import S3Media
 from pinthesky.aws.clients import Clients
+from pinthesky.conversion.media_converter import MediaConverter
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
-from pinthesky.hub.adapters.converter import HubConverter
 from pinthesky.hub.adapters.media import HubMedia
 from pinthesky.hub.database import Database
 from pinthesky.hub.media_folder import MediaFolder
@@ -44,18 +44,17 @@ class World(NamedTuple):
         self.converter.convert(SOURCE, clip=CLIP, thumbnail=PICTURE, timestamps=TIMES if timestamps else None)
 
 
-def called(answers: Converter | Said) -> LambdaConverter:
+def called(answers: ConversionService | Said) -> LambdaConverter:
     """The caller's end, with the function at the other or what is said in its place."""
 
     def invoke(asked: Asked) -> Said:
         assert asked.path == "/2015-03-31/functions/conversion/invocations"
         if isinstance(answers, Said):
             return answers
-        assert isinstance(answers, S3Converter)
         return Said(body=answers.serve(json.loads(asked.body)))
 
     clients = local_clients()
-    answer_in_place(clients.get("lambda"), invoke)
+    answer_in_place(clients.get("lambda", attempts=1), invoke)
     return LambdaConverter(clients, "conversion")
 
 
@@ -63,7 +62,7 @@ def called(answers: Converter | Said) -> LambdaConverter:
 def world(request, tmp_path: Path, clients: Clients, moto_port: int) -> Iterator[World]:
     if request.param == "aws":
         media = S3Media(clients, new_bucket(moto_port))
-        yield World(called(S3Converter(media)), media)
+        yield World(called(ConversionService(MediaConverter(media))), media)
     elif request.param == "fake":
         fake = FakeMedia(Clock())
         yield World(FakeConverter(fake), fake)
@@ -71,7 +70,7 @@ def world(request, tmp_path: Path, clients: Clients, moto_port: int) -> Iterator
         database = Database(tmp_path / "hub.sqlite")
         folder = MediaFolder(tmp_path / "media", MediaIndex(database))
         hubs = HubMedia(folder, MediaLinks(folder, b"s" * 32), prefixes=PREFIXES, limit_bytes=None)
-        yield World(HubConverter(hubs), hubs)
+        yield World(MediaConverter(hubs), hubs)
         database.close()
 
 
@@ -139,6 +138,6 @@ def test_a_function_that_fails_is_unavailable():
 
 
 def test_a_wish_that_is_none_is_refused_by_the_function(clients: Clients, moto_port: int):
-    converter = S3Converter(S3Media(clients, new_bucket(moto_port)))
+    converter = ConversionService(MediaConverter(S3Media(clients, new_bucket(moto_port))))
     assert converter.serve({"source": "../etc"})["error"] == "InvalidInput"
     assert converter.serve([])["error"] == "InvalidInput"

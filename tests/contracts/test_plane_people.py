@@ -1,4 +1,7 @@
-"""The planes' ports `People` and `SignIns`: one suite for Cognito (moto), the hub and the fakes of the tests."""
+"""The planes' ports `People` and `SignIns`: one suite for Cognito (moto), the hub and the fakes of the tests.
+
+The rows of Cognito's people are in SQLite here: that DynamoDB is the same table is held by `test_records`.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from pinthesky.errors import Conflict, NotAuthorized, NotFound, Unavailable
 from pinthesky.hub.adapters.people import HubSignIns
 from pinthesky.hub.database import Database
 from pinthesky.hub.people import People as HubsOwn
+from pinthesky.hub.records import SqliteTable
 from pinthesky.hub.sessions import Sessions
 from pinthesky.model.people import Email, Person, PersonId, Role
 from pinthesky.planes.ports import People, SignedIn, SignIns
 from pinthesky.planes.table import Check, Table
 from tests.planes.fakes import START_S, Clock, FakePeople, FakeSignIns
-from tests.support.aws_planes import new_table
 
 OLGA, ANNA, BEN = Email("olga@example.com"), Email("anna@example.com"), Email("ben@example.com")
 
@@ -63,14 +66,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pool(clients: Clients, moto_port: int, clock: Clock) -> Pool:
+def pool(clients: Clients, tmp_path: Path, clock: Clock) -> Iterator[Pool]:
     cognito = clients.get("cognito-idp")
     made = cognito.create_user_pool(PoolName=f"home-{secrets.token_hex(6)}", UsernameAttributes=["email"])
     pool_id = made["UserPool"]["Id"]
     for role in Role:
         cognito.create_group(UserPoolId=pool_id, GroupName=role.value)
-    table = new_table(moto_port, clock)
-    return Pool(CognitoPeople(clients, pool_id, table), table, cognito, pool_id)
+    database = Database(tmp_path / "records.sqlite")
+    table = SqliteTable(database, now_s=clock)
+    yield Pool(CognitoPeople(clients, pool_id, table), table, cognito, pool_id)
+    database.close()
 
 
 @pytest.fixture(params=["aws", "hub", "fake"])
@@ -194,6 +199,26 @@ def test_the_pools_group_makes_the_first_owner_and_no_other_role(pool: Pool):
             pool.people.get(uninvited)
 
 
+def test_a_stranger_is_looked_up_in_the_pool_once_a_minute(clients: Clients, pool: Pool):
+    now_s, looked_up = [0.0], list[PersonId]()
+
+    class Counted(CognitoPeople):
+        def _user_name(self, person: PersonId) -> str:
+            looked_up.append(person)
+            return super()._user_name(person)
+
+    people = Counted(clients, pool.id, pool.table, monotonic_s=lambda: now_s[0])
+    olga = pool.user(OLGA)
+    for at_s, times in ((0, 1), (59, 1), (60, 2)):
+        now_s[0] = at_s
+        with pytest.raises(NotFound):
+            people.get(olga)
+        assert looked_up == [olga] * times
+    pool.cognito.admin_add_user_to_group(UserPoolId=pool.id, Username=str(OLGA), GroupName="owner")
+    now_s[0] = 120
+    assert people.get(olga).role is Role.OWNER
+
+
 def test_the_pools_groups_are_kept_in_step(pool: Pool):
     pool.people.get(pool.user(OLGA, "owner"))
     anna = pool.people.invite(ANNA, Role.MEMBER, None).id
@@ -269,6 +294,14 @@ def test_a_token_that_names_no_sign_in_is_refused(pool: Pool, clock: Clock, sess
         sign_ins.note(PersonId("anna"), session)
     with pytest.raises(NotFound):
         sign_ins.end(PersonId("anna"), session)
+
+
+def test_of_many_sign_ins_the_latest_used_are_listed(pool: Pool, clock: Clock):
+    sign_ins, anna = CognitoSignIns(pool.table, now_s=clock), PersonId("anna")
+    for number in range(105):
+        clock.now_s += 1
+        sign_ins.note(anna, f"{1000 - number}")
+    assert [each.id for each in sign_ins.of_person(anna)] == [f"{1000 - number}" for number in range(104, 4, -1)]
 
 
 def test_use_is_noted_every_few_minutes_and_not_at_each_request(pool: Pool, clock: Clock):

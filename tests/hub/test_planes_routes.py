@@ -5,8 +5,11 @@ What is made up comes from the OpenAPI document: it breaks nothing, and what is 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,11 @@ from hypothesis import strategies as st
 
 from pinthesky.hub import control_plane_site
 from pinthesky.planes.control_plane.surface import ROUTER, document
+from pinthesky.planes.pushes import push
+from pinthesky.planes.records.pushes import Push
+from tests.planes.home import GARDEN, HALL
+from tests.planes.peopled_home import START
+from tests.support.hostile_clients import RawSocket
 from tests.support.openapi_examples import ODD_TEXT, Operation, operations
 from tests.support.planes_at_hub import HubOfPlanes
 
@@ -120,3 +128,53 @@ def test_made_up_requests_are_answered_as_the_document_says(stage: HubOfPlanes, 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
 def test_very_many_made_up_requests_are(stage: HubOfPlanes, operation: Operation):
     check_made_up_requests(stage, operation, EXAMPLES)
+
+
+@contextlib.contextmanager
+def socket_of(stage: HubOfPlanes, who: str) -> Iterator[RawSocket]:
+    query = "" if who == "nobody" else f"?Authorization={quote(stage.ask_for(who, 'POST', '/tokens')['token'])}"
+    client = RawSocket(stage.server.port, query)
+    assert client.status == 101
+    yield client
+    client.close()
+
+
+def said(client: RawSocket, action: str, payload: dict[str, Any]) -> tuple[str, set[tuple[str, str]]]:
+    """The status of an answer, and type and camera of the events that came before it."""
+    client.frame(json.dumps({"action": action, "payload": payload}).encode())
+    events = set()
+    while "response" not in (message := client.hear()):
+        events.add((message["event"]["type"], message["event"]["camera"]))
+    return str(message["response"]["statusCode"]), events
+
+
+@pytest.mark.parametrize("column", [column for column in COLUMNS if column != "stranger"])
+def test_actions_are_answered_over_a_socket_as_the_table_says(stage: HubOfPlanes, column: str):
+    who, camera = ("guest", HALL) if column == "hidden" else (column, GARDEN)
+    expected = {row: dict(zip(COLUMNS, cells.split(), strict=True))[column] for row, cells in TABLE["actions"].items()}
+    if column == "hidden":
+        expected = {row: cell for row, cell in expected.items() if row.startswith("invoke")}
+    found = {}
+    for row in expected:
+        action, _, command = row.partition(" ")
+        event = START if command == "record" else {"name": command}
+        payload: dict[str, Any] = {"camera": str(camera), "event": event} if command else {}
+        with socket_of(stage, who) as client:
+            found[row] = said(client, action, payload)[0]
+    assert found == expected
+
+
+def test_events_reach_everybody_s_socket_as_the_table_says(stage: HubOfPlanes):
+    with contextlib.ExitStack() as stack:
+        people = ("owner", "member", "viewer", "guest", "nobody")
+        sockets = {who: stack.enter_context(socket_of(stage, who)) for who in people}
+        for row in TABLE["pushes"]:
+            for camera in (GARDEN, HALL):
+                push(stage.home, Push(type=row, camera=camera, time=1), time.time())
+        heard = {who: said(client, "status", {})[1] for who, client in sockets.items()}
+    for row, cells in TABLE["pushes"].items():
+        expected = dict(zip(COLUMNS, cells.split(), strict=True))
+        found = {who: "yes" if (row, "garden") in heard[who] else "no" for who in people}
+        found["hidden"] = "yes" if (row, "hall") in heard["guest"] else "no"
+        assert {**found, "stranger": "no"} == expected, row
+    stage.restore()

@@ -31,6 +31,25 @@ def test_it_tells_the_port_that_was_wanted_and_then_the_one_it_has():
         assert server.stop()
 
 
+def test_head_and_body_of_an_answer_do_not_wait_for_each_other():
+    async def body(_: Request) -> Response:
+        return PlainTextResponse("x" * 500)
+
+    server = WebServer(Starlette(routes=[Route("/", body)]), host="127.0.0.1", port=0, tls=None)
+    server.start()
+    try:
+        pool = urllib3.PoolManager(retries=False)
+        took = []
+        for _ in range(20):
+            begun = time.monotonic()
+            assert pool.request("GET", f"http://127.0.0.1:{server.port}/").status == 200
+            took.append(time.monotonic() - begun)
+        pool.clear()
+        assert sorted(took)[3] < 0.03  # a delayed acknowledgement takes 40 ms, every time
+    finally:
+        assert server.stop()
+
+
 def test_one_that_ends_while_it_starts_is_unavailable(monkeypatch: pytest.MonkeyPatch):
     server = WebServer(Starlette(), host="127.0.0.1", port=0, tls=None)
     monkeypatch.setattr(server._server, "run", lambda _sockets: None)

@@ -290,7 +290,7 @@ class _Program(DaemonProcess):
 class FleetCamera:
     """A camera in the folder that `pits-hub add-camera` made, with the programs that it says to run."""
 
-    def __init__(self, hub: HubProcess, name: str, folder: Path) -> None:
+    def __init__(self, hub: HubProcess, name: str, folder: Path, *, scene: str = QUIET) -> None:
         self.name = name
         self.folder = folder
         self._hub = hub
@@ -306,7 +306,7 @@ class FleetCamera:
             *("--jobs-handler-dir", self.handlers, "--log-level", "DEBUG"),
         )
         flags = f". '{folder}/pinthesky.env' && exec '{sys.executable}' -m pinthesky $PINTHESKY_FLAGS \"$@\""
-        self.daemon = _Program(folder, "/bin/sh", "-c", flags, "pinthesky", "--camera", QUIET, *SMALL)
+        self.daemon = _Program(folder, "/bin/sh", "-c", flags, "pinthesky", "--camera", scene, *SMALL)
 
     def start(self) -> None:
         """Start both programs, and wait until they work."""
@@ -356,9 +356,9 @@ class Fleet:
             self.hub.kill()
             raise
 
-    def add(self, name: str, folder: str | None = None) -> FleetCamera:
+    def add(self, name: str, folder: str | None = None, *, scene: str = QUIET) -> FleetCamera:
         """Add a camera; nothing of it is started."""
-        made = FleetCamera(self.hub, name, self._folder / (folder or name))
+        made = FleetCamera(self.hub, name, self._folder / (folder or name), scene=scene)
         self.cameras.append(made)
         return made
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
 from hypothesis import strategies as st
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -23,7 +23,7 @@ ODD_TEXT = st.sampled_from(
 class Operation:
     """One operation of a document."""
 
-    document: Mapping[str, Any]
+    document: Mapping[str, Any] = field(repr=False)
     method: str
     path: str
 
@@ -56,7 +56,11 @@ class Operation:
 
     def examples(self, schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         """Values of a schema, and some that are not."""
-        return st.deferred(lambda: self._right(schema)) | st.deferred(lambda: self._right(schema)) | JSON
+        return self._later(schema) | self._later(schema) | JSON
+
+    def _later(self, schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+        """Made when it is needed: a schema may hold itself."""
+        return st.deferred(lambda: self._right(schema))
 
     def _at(self, reference: str) -> Any:
         found: Any = self.document
@@ -103,7 +107,7 @@ class Operation:
 
     def _object(self, schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         properties, required = schema.get("properties", {}), set(schema.get("required", ()))
-        right = {name: st.deferred(lambda inner=inner: self._right(inner)) for name, inner in properties.items()}
+        right = {name: self._later(inner) for name, inner in properties.items()}
         return st.fixed_dictionaries(
             {name: right[name] for name in right if name in required},
             optional={name: right[name] for name in right if name not in required},

@@ -25,6 +25,7 @@ STARTS_FIRST = (
     "tests/admin/test_on_systemd.py",
     "tests/daemon/",
     "tests/fleet/",
+    "tests/console/",
     "tests/faults/",
     "tests/contracts/",
     "tests/test_benchmarks.py",

@@ -67,6 +67,11 @@ export class Session {
   async begin(path: string): Promise<void> {
     if (this.leaving) return;
     this.leaving = true;
+    // Whoever comes back by the browser's own button finds this very page again.
+    const back = (): void => {
+      this.leaving = false;
+    };
+    window.addEventListener("pageshow", back, { once: true });
     const pending: Pending = { state: random(24), verifier: random(48), path };
     sessionStorage.setItem(PENDING, JSON.stringify(pending));
     const asked = new URLSearchParams({

@@ -29,12 +29,17 @@ export function AccountMenu(): ReactNode {
         {me.data !== undefined && (
           <p>
             <strong className="address">{nameOf(me.data)}</strong>
-            <br />
-            <span className="quiet">{roleOf(me.data)}</span>
+            {me.data.email !== null && (
+              <>
+                <br />
+                <span className="quiet">{roleOf(me.data)}</span>
+              </>
+            )}
           </p>
         )}
         {isOpen && <SessionList />}
         <div className="menu-end">
+          <a href="/sign-in/passkeys">{texts.people.passkeys}</a>
           <a href="/reference">{texts.reference}</a>
           <form method="post" action={settings.signOut}>
             <button type="submit">{texts.signOut}</button>

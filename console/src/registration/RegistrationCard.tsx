@@ -63,7 +63,7 @@ function Details({ found }: { readonly found: Registration }): ReactNode {
     [words.address, found.sourceIp],
     [words.host, found.hostName === "" ? words.noHost : found.hostName],
     [words.key, found.keyKind],
-    [words.fingerprint, <code className="fingerprint">{inGroups(found.fingerprint)}</code>],
+    [words.fingerprint, <code className="fingerprint">{found.fingerprint}</code>],
     [words.askedAt, exactTime(found.requestedAt)],
     [words.expires, clockTime(found.expiresAt)],
   ];
@@ -77,11 +77,6 @@ function Details({ found }: { readonly found: Registration }): ReactNode {
       ))}
     </dl>
   );
-}
-
-/** Groups of four are what eyes can compare. */
-function inGroups(fingerprint: string): string {
-  return fingerprint.match(/.{1,4}/g)?.join(" ") ?? "";
 }
 
 function Outcome({ text, children }: { readonly text: string; readonly children: ReactNode }): ReactNode {

@@ -16,23 +16,20 @@ export function Picture({ src, identity, alt = "", missing }: Props): ReactNode 
   if (shown.identity !== identity || (shown.src !== src && shown.state !== "there")) {
     show({ src, identity, state: "waiting" });
   }
+  if (shown.src === null || shown.state === "failed") return <span className="picture empty">{missing}</span>;
   return (
     <span className="picture">
-      {shown.src === null || shown.state === "failed" ? (
-        <span>{missing}</span>
-      ) : (
-        <img
-          src={shown.src}
-          alt={alt}
-          loading="lazy"
-          onLoad={() => {
-            show((now) => ({ ...now, state: "there" }));
-          }}
-          onError={() => {
-            show((now) => ({ ...now, state: "failed" }));
-          }}
-        />
-      )}
+      <img
+        src={shown.src}
+        alt={alt}
+        loading="lazy"
+        onLoad={() => {
+          show((now) => ({ ...now, state: "there" }));
+        }}
+        onError={() => {
+          show((now) => ({ ...now, state: "failed" }));
+        }}
+      />
     </span>
   );
 }

@@ -42,9 +42,10 @@ export function ClipBrowser({ thing, nameOf, whileNone }: Props): ReactNode {
     if (chosenKey === undefined) return;
     list.current?.querySelector<HTMLElement>("[aria-pressed=true]")?.focus();
   }, [chosenKey]);
+  const isStaged = chosen !== undefined || whileNone !== undefined;
   return (
-    <>
-      {(chosen !== undefined || whileNone !== undefined) && (
+    <div className={isStaged ? "browser staged" : "browser"}>
+      {isStaged && (
         <div className={chosen === undefined ? "stage" : "stage playing"}>
           {chosen === undefined ? (
             whileNone
@@ -66,7 +67,7 @@ export function ClipBrowser({ thing, nameOf, whileNone }: Props): ReactNode {
         ) : clips.isError ? (
           <Failed error={clips.error} retry={() => void clips.refetch()} />
         ) : shown.length === 0 && !hasNextPage ? (
-          <p className="empty">{texts.noClips}</p>
+          <p className="nothing">{texts.noClips}</p>
         ) : (
           <>
             <ClipList
@@ -83,6 +84,6 @@ export function ClipBrowser({ thing, nameOf, whileNone }: Props): ReactNode {
           </>
         )}
       </section>
-    </>
+    </div>
   );
 }

@@ -26,6 +26,9 @@ export function Player({ clip, video, onClose }: Props): ReactNode {
       <figcaption>
         <span title={texts.keys}>{exactTime(clip.startedAt)}</span>
         <Actions clip={clip} onClose={onClose} />
+        <button type="button" onClick={onClose}>
+          {texts.close}
+        </button>
       </figcaption>
     </figure>
   );
@@ -140,9 +143,6 @@ function Actions({ clip, onClose }: { readonly clip: Video; readonly onClose: ()
           </button>
         </>
       )}
-      <button type="button" onClick={onClose}>
-        {texts.close}
-      </button>
     </span>
   );
 }

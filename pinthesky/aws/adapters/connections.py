@@ -10,6 +10,7 @@ from pinthesky.errors import NotFound
 from pinthesky.model.identifiers import ConnectionId, ThingName
 
 _SERVICE = "apigatewaymanagementapi"
+READ_TIMEOUT_S = 5.0
 
 
 class ApiGatewayConnections:
@@ -44,4 +45,5 @@ class ApiGatewayConnections:
 
     @property
     def _client(self) -> Any:
-        return self._clients.get(_SERVICE, endpoint_url=self._endpoint)
+        # Not tried again: whoever does not keep up would keep those waiting to whom the same is posted after.
+        return self._clients.get(_SERVICE, endpoint_url=self._endpoint, read_timeout_s=READ_TIMEOUT_S, attempts=1)

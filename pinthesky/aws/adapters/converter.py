@@ -10,9 +10,7 @@ from msgspec import Struct
 from pinthesky.aws.clients import CONVERSION_TIMEOUT_S, Clients, errors
 from pinthesky.errors import InvalidInput, NotFound, PinTheSkyError, Unavailable
 from pinthesky.model.identifiers import MediaKey, plain
-from pinthesky.planes.ports import Media
-
-TIMESTAMPS_MAX = 4 * 1024 * 1024
+from pinthesky.planes.ports import Converter
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -32,29 +30,19 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str = ""
 
 
-class S3Converter:
-    """The adapter of `planes.ports.Converter` inside that function."""
+class ConversionService:
+    """What that function does: a `Converter` for whoever calls it."""
 
-    def __init__(self, media: Media) -> None:
-        self._media = media
-
-    def convert(self, source: MediaKey, *, clip: MediaKey, thumbnail: MediaKey, timestamps: MediaKey | None) -> None:
-        """See `planes.ports.Converter`."""
-        from pinthesky.conversion.streams import STREAM_MAX, convert  # noqa: PLC0415 - PyAV, which one function has
-
-        found = self._media.describe(source)
-        times = None if timestamps is None else self._media.read(timestamps, limit=TIMESTAMPS_MAX)
-        made = convert(self._media.read(source, limit=STREAM_MAX), times)
-        metadata = dict((found.metadata if found else None) or {})
-        metadata.setdefault("duration", f"{made.duration_s:.3f}")
-        self._media.write(thumbnail, made.thumbnail, content_type="image/jpeg", metadata=metadata)
-        self._media.write(clip, made.mp4, content_type="video/mp4", metadata=metadata)
+    def __init__(self, converter: Converter) -> None:
+        self._converter = converter
 
     def serve(self, wish: object) -> dict[str, Any]:
         """Do what `LambdaConverter` asks for; the answer is an `Outcome`. Unavailable is raised, and tried again."""
         try:
             asked = msgspec.convert(wish, Wish, dec_hook=lambda kind, value: kind.parse(value))
-            self.convert(asked.source, clip=asked.clip, thumbnail=asked.thumbnail, timestamps=asked.timestamps)
+            self._converter.convert(
+                asked.source, clip=asked.clip, thumbnail=asked.thumbnail, timestamps=asked.timestamps
+            )
         except InvalidInput as error:
             return _plain(Outcome(error="InvalidInput", field=error.field, message=error.reason))
         except NotFound as error:
@@ -74,7 +62,7 @@ class LambdaConverter:
     def convert(self, source: MediaKey, *, clip: MediaKey, thumbnail: MediaKey, timestamps: MediaKey | None) -> None:
         """See `planes.ports.Converter`."""
         wish = Wish(source=source, clip=clip, thumbnail=thumbnail, timestamps=timestamps)
-        client = self._clients.get("lambda", read_timeout_s=CONVERSION_TIMEOUT_S)
+        client = self._clients.get("lambda", read_timeout_s=CONVERSION_TIMEOUT_S, attempts=1)
         with errors(f"converting {source}"):
             answer = client.invoke(FunctionName=self._function, Payload=msgspec.json.encode(wish, enc_hook=plain))
             said = answer["Payload"].read()

@@ -7,6 +7,7 @@ are kept in step for whoever looks there, and make the first owner: somebody of 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,9 @@ from pinthesky.planes.table import Change, Check, Condition, Delete, Key, Put, R
 PEOPLE_MAX = 1000
 PARTITION = "person"
 TRIES = 5
+STRANGERS_MAX = 1000
+STRANGER_S = 60.0
+"""How long somebody whom nobody invited is not looked up in the pool again: its quotas are for everybody."""
 _NO_USER = ("UserNotFoundException",)
 
 
@@ -38,11 +42,15 @@ class PersonRow(Struct, frozen=True, kw_only=True, rename="camel"):
 class CognitoPeople:
     """The adapter of `planes.ports.People`."""
 
-    def __init__(self, clients: Clients, pool: str, table: Table) -> None:
+    def __init__(
+        self, clients: Clients, pool: str, table: Table, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         """`pool` is the id of a user pool in which people sign in with their e-mail address."""
         self._clients = clients
         self._pool = pool
         self._table = table
+        self._monotonic_s = monotonic_s
+        self._strangers: dict[PersonId, float] = {}
 
     def everybody(self) -> Sequence[Person]:
         """See `planes.ports.People`. An owner whom the pool's group makes is there once he has been seen."""
@@ -52,7 +60,7 @@ class CognitoPeople:
         """See `planes.ports.People`."""
         record = self._table.get(_key(person))
         if record is None:
-            return self._of_group(person)
+            return self._of_stranger(person)
         row = _row(record)
         if row.removed:
             raise NotFound(f"there is nobody called {person}")
@@ -86,6 +94,19 @@ class CognitoPeople:
             self._client.admin_user_global_sign_out(UserPoolId=self._pool, Username=name)
             self._client.admin_delete_user(UserPoolId=self._pool, Username=name)
         self._table.write(Delete(_key(person)))
+
+    def _of_stranger(self, person: PersonId) -> Person:
+        """Somebody without a row. Raises NotFound."""
+        now_s = self._monotonic_s()
+        if self._strangers.get(person, now_s) > now_s:
+            raise NotFound(f"{person} is invited by nobody")
+        try:
+            return self._of_group(person)
+        except NotFound:
+            if len(self._strangers) >= STRANGERS_MAX:
+                self._strangers.clear()
+            self._strangers[person] = now_s + STRANGER_S
+            raise
 
     def _of_group(self, person: PersonId) -> Person:
         """Somebody without a row, as the pool's groups have it. Raises NotFound: invited by nobody."""

@@ -23,6 +23,7 @@ from pinthesky.planes.ports import SignedIn
 from pinthesky.planes.table import Condition, Key, Put, Record, Table
 
 LISTED_MAX = 100
+READ_MAX = 1000
 KEPT_S = 90 * 24 * 3600
 """How long a row stays after its last use: longer than Cognito renews tokens (30 days unless it is told otherwise)."""
 NOTED_EVERY_S = 300
@@ -68,15 +69,22 @@ class CognitoSignIns:
             self._table.write(self._put(key, seen, Condition.ABSENT if record is None else record.version))
 
     def of_person(self, person: PersonId) -> Sequence[SignedIn]:
-        """See `planes.ports.SignIns`. Of more than 100 the later ones by name are left out."""
-        page = self._table.query(_partition(person), limit=LISTED_MAX)
-        rows = [(record.key.sort, _row(record)) for record in page.records]
+        """See `planes.ports.SignIns`. Of a thousand in three months the rest are not looked at."""
+        records: list[Record] = []
+        after = None
+        while len(records) < READ_MAX:
+            page = self._table.query(_partition(person), after=after)
+            records += page.records
+            after = page.next
+            if after is None:
+                break
+        rows = [(record.key.sort, _row(record)) for record in records]
         found = [
             SignedIn(session, person, row.since_s, row.used_at_s, row.user_agent, row.source_ip)
             for session, row in rows
             if not row.ended
         ]
-        return sorted(found, key=lambda each: -each.used_at_s)
+        return sorted(found, key=lambda each: -each.used_at_s)[:LISTED_MAX]
 
     def end(self, person: PersonId, session: str) -> None:
         """See `planes.ports.SignIns`."""

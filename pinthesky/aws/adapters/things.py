@@ -101,11 +101,14 @@ class IotThings:
                 principals = list(self._pages(self._client.list_thing_principals, "principals", thingName=name))
         except NotFound:
             return
-        with errors(f"removing thing {thing}"):
-            for principal in principals:
+        for principal in principals:
+            # What is gone already was removed by somebody else, at the same time or before a crash.
+            with suppress(NotFound), errors(f"removing thing {thing}"):
                 self._client.detach_thing_principal(thingName=name, principal=principal)
+            with suppress(NotFound), errors(f"removing thing {thing}"):
                 if not any(self._pages(self._client.list_principal_things, "things", principal=principal)):
                     self._discard(principal)
+        with suppress(NotFound), errors(f"removing thing {thing}"):
             for group in self._pages(self._client.list_thing_groups_for_thing, "thingGroups", thingName=name):
                 self._client.remove_thing_from_thing_group(thingName=name, thingGroupName=group["groupName"])
         self._delete_thing(thing)

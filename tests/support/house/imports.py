@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "device": {"model", "machine", "errors", "version"},
     "link": {"model", "machine", "errors", "version"},
     "planes": {"model", "errors", "version"},
-    "conversion": {"errors"},
+    "conversion": {"errors", "model"},
     "aws": {"conversion", "model", "errors", "version"},
     "hub": {"conversion", "model", "machine", "errors", "version"},
     "admin": {"model", "machine", "errors", "version"},
@@ -33,7 +33,7 @@ PORTS = {
     "pinthesky.planes.routing",
     "pinthesky.planes.table",
 }
-ADAPTERS = {"aws", "hub"}
+ADAPTERS = {"aws", "conversion", "hub"}
 
 # Where everything is put together: may import anything, and only entry points and one another import it.
 COMPOSITION_ROOTS = {

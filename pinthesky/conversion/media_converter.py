@@ -1,16 +1,20 @@
-"""The planes' port `Converter` on the media folder."""
+"""The planes' port `Converter` where PyAV is at hand: streams are read from the store, and clips written to it."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pinthesky.conversion.streams import STREAM_MAX, convert
-from pinthesky.model.identifiers import MediaKey
-from pinthesky.planes.ports import Media
+
+if TYPE_CHECKING:
+    from pinthesky.model.identifiers import MediaKey
+    from pinthesky.planes.ports import Media
 
 TIMESTAMPS_MAX = 4 * 1024 * 1024
 
 
-class HubConverter:
-    """The adapter of `planes.ports.Converter`."""
+class MediaConverter:
+    """The adapter of `planes.ports.Converter` on any `Media`."""
 
     def __init__(self, media: Media) -> None:
         self._media = media
