@@ -177,8 +177,7 @@ class ClipRecorder:
         self._post(MotionStarted(clip.event_id, self._moment(timestamp_us), score))
         if is_new:
             self._begin_parts(clip, self._ring.take(), trigger="motion")
-            self._tell_opened(timestamp_us)
-        self._still(clip.event_id, self._parts.start or self._moment(timestamp_us))
+            self._opened(clip, timestamp_us)
 
     def capture(
         self, duration_s: float, capture_id: Optional[str], connection: Optional[dict[str, Optional[str]]]
@@ -201,7 +200,7 @@ class ClipRecorder:
                 self._put_back(kept)
                 raise Unavailable(f"the disk refuses the recording: {self._parts.refusal}")
             self._clip = clip
-            self._tell_opened(self._newest_us)
+            self._opened(clip, self._newest_us)
         clip.asked_until_us = max(clip.asked_until_us, self._newest_us + int(duration_s * _US))
         clip.keyframe_asked = False
         return Capture(clip.event_id, joined)
@@ -229,6 +228,11 @@ class ClipRecorder:
         if self._clip is not None:
             self._close(self._clip)
         self._ring.clear()
+
+    def _opened(self, clip: _OpenClip, timestamp_us: int) -> None:
+        """Tell of a clip, and have it photographed: once, since its parts share one picture."""
+        self._tell_opened(timestamp_us)
+        self._still(clip.event_id, self._parts.start or self._moment(timestamp_us))
 
     def _record(self, clip: _OpenClip, packet: Packet) -> None:
         self._parts.append(packet)

@@ -47,7 +47,7 @@ def test_every_command_is_answered(quiet: DaemonProcess, client_of: ClientOf) ->
         assert client.crashes == []
         assert quiet.stop() == 0
     kinds = sorted(item["kind"] for item in quiet.sidecars())
-    assert kinds == ["clip", "still"]
+    assert kinds == ["clip", "still", "thumbnail"]
 
 
 def test_commands_appended_without_a_separator_are_all_served(quiet: DaemonProcess, client_of: ClientOf) -> None:

@@ -347,7 +347,7 @@ def test_a_capture_records_for_as_long_as_was_asked():
     assert asked_us + 10 * US <= stage.disk.recorded()[-1].timestamp_us <= asked_us + 11 * US
     assert asked_us - US <= stage.disk.recorded()[0].timestamp_us <= asked_us
     assert stage.of(MotionStarted) == []
-    assert stage.stills == []
+    assert stage.stills == [(captured.event_id, header.start)]
 
 
 def test_a_capture_during_motion_joins_the_open_clip_and_prolongs_it():
@@ -361,7 +361,7 @@ def test_a_capture_during_motion_joins_the_open_clip_and_prolongs_it():
     assert stage.disk.recorded()[-1].timestamp_us >= asked_us + 20 * US
 
 
-def test_motion_during_a_capture_is_told_once_and_photographed():
+def test_motion_during_a_capture_is_told_once_and_not_photographed_again():
     stage = Stage()
     stage.run(3)
     captured = stage.recorder.capture(10, "c1", None)
