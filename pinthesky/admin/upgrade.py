@@ -26,9 +26,10 @@ from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import CLIENT, SERVICES
 from pinthesky.admin.services import Services, unit
 from pinthesky.admin.upgrade_record import UpgradeOutcome, UpgradeRecord, Wish
-from pinthesky.admin.versions import CURRENT, STEADY, Versions, order_of
+from pinthesky.admin.versions import CURRENT, STEADY, Versions
 from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, NotAuthorized, PinTheSkyError, Unavailable
 from pinthesky.machine import durable_files
+from pinthesky.model.versions import order_of
 
 logger = logging.getLogger(__name__)
 

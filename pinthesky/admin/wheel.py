@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from pinthesky.admin.installation import Installation
 from pinthesky.admin.requests import Upgrade
-from pinthesky.admin.versions import check_version
 from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, PinTheSkyError, Unavailable
 from pinthesky.machine import durable_files
+from pinthesky.model.versions import check_version
 
 WHEEL_MAX = 64 * 1024 * 1024
 """Bytes of a wheel."""

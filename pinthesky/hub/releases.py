@@ -15,12 +15,12 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import Unavailable
+from pinthesky.model.versions import is_version, order_of
 from pinthesky.planes.ports import Release
 
 PATH = "/releases/"
 KNOWN_MAX = 100
 _WHEEL = re.compile(r"pinthesky-(?P<version>[0-9][A-Za-z0-9.!+]{0,60})-py3-none-any\.whl")
-_NUMBER = re.compile(r"[0-9]+|[a-z]+")
 
 
 class _Seen(NamedTuple):
@@ -43,9 +43,9 @@ class Releases:
         """See `planes.ports.Releases`."""
         try:
             with self._lock:
-                names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
-                found = sorted((name for name in names if _WHEEL.fullmatch(name)), key=_order, reverse=True)
-                return [self._release(name) for name in found[:KNOWN_MAX]]
+                versions = [_version_of(path.name) for path in self._folder.iterdir()] if self._folder.is_dir() else []
+                found = sorted((version for version in versions if version), key=order_of, reverse=True)
+                return [self._release(version) for version in found[:KNOWN_MAX]]
         except OSError as error:
             raise Unavailable(f"{self._folder}: {error.strerror}") from error
 
@@ -56,11 +56,12 @@ class Releases:
     async def _serve(self, request: Request) -> Response:
         name = request.path_params["name"]
         path = self._folder / name
-        if _WHEEL.fullmatch(name) is None or not path.is_file():
+        if not _version_of(name) or not path.is_file():
             return PlainTextResponse("There is no such release.", 404)
         return FileResponse(path, media_type="application/octet-stream")
 
-    def _release(self, name: str) -> Release:
+    def _release(self, version: str) -> Release:
+        name = f"pinthesky-{version}-py3-none-any.whl"
         path = self._folder / name
         status = path.stat()
         seen = self._seen.get(name)
@@ -68,15 +69,11 @@ class Releases:
             with path.open("rb") as file:
                 seen = _Seen(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
             self._seen[name] = seen
-        match = _WHEEL.fullmatch(name)
-        version = "" if match is None else match["version"]
         day = datetime.fromtimestamp(status.st_mtime, UTC).date().isoformat()
         return Release(version, f"{self._origin()}{PATH}{name}", seen.sha256, day)
 
 
-def _order(name: str) -> tuple[tuple[int, int, str], ...]:
-    """1.10 after 1.9, 1.0 after 1.0rc1 and 1.0.dev0."""
+def _version_of(name: str) -> str:
+    """The version that a wheel's name says; empty for what is no wheel of ours."""
     match = _WHEEL.fullmatch(name)
-    parts = _NUMBER.findall("" if match is None else match["version"].lower())
-    # A version that ends is newer than one that goes on with letters, and older than one that goes on with numbers.
-    return (*((1, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts), (0, 0, ""))
+    return match["version"] if match is not None and is_version(match["version"]) else ""

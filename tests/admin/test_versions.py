@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinthesky.admin.versions import Versions, check_version, order_of
+from pinthesky.admin.versions import Versions
 from pinthesky.errors import InvalidInput, InvariantBroken
+from pinthesky.model.versions import check_version, order_of
 from pinthesky.version import __version__
 
 IN_ORDER = [

@@ -6,7 +6,6 @@ A manifest is `<prefix>/<version>.json`: `{"version", "wheelUrl", "sha256", "rel
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from msgspec import Meta, Struct
 from pinthesky.aws.clients import Clients, errors
 from pinthesky.errors import NotFound
 from pinthesky.model.identifiers import BucketName, KeyPrefix
+from pinthesky.model.versions import is_version, order_of
 from pinthesky.planes.ports import Release
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ LISTED_MAX = 1000
 MANIFEST_MAX = 16 * 1024
 FRESH_S = 300.0
 """How long a list of the releases is shown before the bucket is asked again."""
-_NUMBER = re.compile(r"[0-9]+|[a-z]+")
 
 
 class Manifest(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -72,12 +71,12 @@ class S3Releases:
         names = [
             (each["Key"], each["ETag"])
             for each in answer.get("Contents", [])
-            if each["Key"].endswith(".json") and each["Size"] <= MANIFEST_MAX
+            if each["Key"].endswith(".json") and each["Size"] <= MANIFEST_MAX and is_version(_version_of(each["Key"]))
         ]
-        names = sorted(names, key=lambda name: order_of(name[0].rpartition("/")[2].removesuffix(".json")))
+        names = sorted(names, key=lambda name: order_of(_version_of(name[0])))
         newest = list(reversed(names))[:KNOWN_MAX]
         self._read = {name: self._read[name] if name in self._read else self._manifest(name[0]) for name in newest}
-        found = [manifest for manifest in self._read.values() if manifest is not None]
+        found = [manifest for manifest in self._read.values() if manifest is not None and is_version(manifest.version)]
         found.sort(key=lambda manifest: order_of(manifest.version), reverse=True)
         return [Release(each.version, each.wheel_url, each.sha256, each.released_at) for each in found]
 
@@ -98,8 +97,5 @@ class S3Releases:
         return self._clients.get("s3")
 
 
-def order_of(version: str) -> tuple[tuple[int, int, str], ...]:
-    """1.10 after 1.9, 1.0 after 1.0rc1 and 1.0.dev0."""
-    parts = _NUMBER.findall(version.lower())
-    # A version that ends is newer than one that goes on with letters, and older than one that goes on with numbers.
-    return (*((1, int(part), "") if part.isdigit() else (-1, 0, part) for part in parts), (0, 0, ""))
+def _version_of(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
