@@ -134,7 +134,9 @@ class RawSocket(RawClient):
                 return None
             size = head[1] & 0x7F
             if size > 125:
-                more = self._exactly(2 if size == 126 else 8) or b"\0"
+                more = self._exactly(2 if size == 126 else 8)
+                if more is None:
+                    return None  # the server was killed within a frame
                 size = int.from_bytes(more, "big")
             payload = self._exactly(size)
             opcode = head[0] & 0x0F
