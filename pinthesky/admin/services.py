@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pinthesky.admin.installation import Finished, Installation
@@ -13,6 +14,8 @@ UPGRADE_UNIT = "pinthesky-upgrade.service"
 _CHANGE_TIMEOUT_S = 200.0
 """A start waits for READY=1 (90 s), a stop may take the 35 s that the unit allows, and a restart both."""
 _LOOK_TIMEOUT_S = 20.0
+_LOOK_AGAIN_S = (0.2, 1.0, 3.0)
+"""While a machine starts, systemd may break off the conversation. To look again does no harm."""
 _PROPERTIES = "ActiveState,SubState,Result,ExecMainStatus,NRestarts,InvocationID,StatusText,LoadState"
 
 
@@ -60,8 +63,9 @@ class UnitState:
 class Services:
     """Starts, stops and looks at units. All methods raise Unavailable when systemd does not answer or refuses."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, *, pause: Callable[[float], None] = time.sleep) -> None:
         self._installation = installation
+        self._pause = pause
 
     def start(self, names: Sequence[str]) -> None:
         """Start the services, and wait until each is ready."""
@@ -91,7 +95,12 @@ class Services:
 
     def state(self, name: str) -> UnitState:
         """Return how the service is; one that is not installed is in a state too."""
-        finished = self._systemctl("show", f"--property={_PROPERTIES}", unit(name), timeout_s=_LOOK_TIMEOUT_S)
+        finished = self._look(name)
+        for pause_s in _LOOK_AGAIN_S:
+            if finished.code == 0:
+                break
+            self._pause(pause_s)
+            finished = self._look(name)
         if finished.code != 0:
             raise Unavailable(f"systemctl show {unit(name)}: {finished.last_line}")
         facts = dict(line.split("=", 1) for line in finished.output.splitlines() if "=" in line)
@@ -129,6 +138,9 @@ class Services:
         except Unavailable:
             return ""
         return shown(finished.output.strip(), 300) if finished.code == 0 else ""
+
+    def _look(self, name: str) -> Finished:
+        return self._systemctl("show", f"--property={_PROPERTIES}", unit(name), timeout_s=_LOOK_TIMEOUT_S)
 
     def _change(self, verb: str, names: Sequence[str]) -> None:
         self._must(verb, *map(unit, names))

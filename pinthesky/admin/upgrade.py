@@ -58,7 +58,7 @@ class Upgrader:
         self._installation = installation
         self._record = UpgradeRecord(installation.state)
         self._versions = Versions(installation.versions)
-        self._services = Services(installation)
+        self._services = Services(installation, pause=pause)
         self._monotonic = monotonic
         self._pause = pause
 

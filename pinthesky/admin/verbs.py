@@ -37,7 +37,7 @@ class Verbs:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._installation = installation
-        self._services = Services(installation)
+        self._services = Services(installation, pause=pause)
         self._versions = Versions(installation.versions)
         self._record = UpgradeRecord(installation.state)
         self._monotonic = monotonic

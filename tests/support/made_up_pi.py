@@ -44,6 +44,9 @@ case $verb in
   stop) for unit in "$@"; do rm -f "$home/up-$unit"; done ;;
   show)
     for unit in "$@"; do :; done
+    [ -e "$home/hiccup" ] && { read -r left < "$home/hiccup"
+      if [ "$left" -gt 1 ]; then echo $((left - 1)) > "$home/hiccup"; else rm "$home/hiccup"; fi
+      echo "Failed to get properties: Transport endpoint is not connected"; exit 1; }
     [ -e "$home/failed-$unit" ] && { echo ActiveState=failed; exit 0; }
     echo LoadState=loaded; echo NRestarts=0
     echo "StatusText=$([ -e "$home/status-$unit" ] && cat "$home/status-$unit")"
