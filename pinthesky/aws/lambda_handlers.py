@@ -38,7 +38,7 @@ from pinthesky.aws.records import DynamoTable
 from pinthesky.errors import InvalidInput, InvariantBroken, NotAuthorized, NotFound, PinTheSkyError
 from pinthesky.model.identifiers import ConnectionId, ThingName
 from pinthesky.model.people import Person
-from pinthesky.planes import camera_removal, camera_silence, retention
+from pinthesky.planes import camera_silence, retention
 from pinthesky.planes.control_plane import surface
 from pinthesky.planes.data_plane import endpoint
 from pinthesky.planes.home import Home, Retention
@@ -193,7 +193,6 @@ class Entrances:
         elif chore == "sockets":
             endpoint.close_overdue(home, now_s)
         elif chore == "sweep":
-            camera_removal.resume(home)
             retention.sweep(home, now_s)
         elif chore == "reconcile":
             self._reconcile(now_s, lambda: context.get_remaining_time_in_millis() < MARGIN_MS)

@@ -93,8 +93,13 @@ def described_link(secret: str, settings: HubSettings, *, console_port: int, loc
 
 def shown_host(settings: HubSettings) -> str:
     """The host of this hub in an address that is shown to people."""
-    name = settings.listen.address or name_for_others(settings.listen.names)
+    name = host_of(settings)
     return f"[{name}]" if ":" in name else name
+
+
+def host_of(settings: HubSettings) -> str:
+    """The one name or address by which others reach this hub."""
+    return settings.listen.address or name_for_others(settings.listen.names)
 
 
 def _people_and_sessions(database: Database, settings: SignInSettings) -> tuple[People, Sessions]:

@@ -18,14 +18,13 @@ from starlette.applications import Starlette
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub import commands
-from pinthesky.hub.accounts import Accounts, described_link, new_link_secret, shown_host
+from pinthesky.hub.accounts import Accounts, described_link, host_of, new_link_secret, shown_host
 from pinthesky.hub.broker import MosquittoBroker, TlsFiles
 from pinthesky.hub.camera_folder import HubAddress
 from pinthesky.hub.connections import ConnectionsApi
 from pinthesky.hub.console_site import ConsoleSite
 from pinthesky.hub.credentials import CredentialsProvider, Keys
 from pinthesky.hub.foundation import Foundation
-from pinthesky.hub.host_names import name_for_others
 from pinthesky.hub.jobs import Jobs
 from pinthesky.hub.media_announcer import MediaAnnouncer
 from pinthesky.hub.media_folder import MediaFolder
@@ -178,8 +177,7 @@ class Hub:
     def _address(self) -> HubAddress:
         """Where cameras find this hub."""
         ports = self.ports
-        name = self.settings.listen.address or name_for_others(self.settings.listen.names)
-        return HubAddress(name, ports.mqtt[0], ports.device)
+        return HubAddress(host_of(self.settings), ports.mqtt[0], ports.device)
 
     def _put_together_servers(self, foundation: Foundation) -> None:
         settings, registry = foundation.settings, foundation.registry

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import NotFound
 from pinthesky.hub.browsers import AUTHORIZE
-from pinthesky.hub.control_plane_site import PREFIX
+from pinthesky.hub.control_plane_site import ANY_PATH, PREFIX
 from pinthesky.hub.pages import page
 from pinthesky.hub.tokens import CLIENT_ID
 from pinthesky.machine.shipped import Kind, folder_of
@@ -65,7 +65,7 @@ class ConsoleSite:
         return [
             Route("/settings.json", self._settings),
             Route("/reference", self._serve_reference),
-            Route("/{path:any}", self._serve),
+            Route(f"/{ANY_PATH}", self._serve),
         ]
 
     async def _settings(self, _: Request) -> Response:

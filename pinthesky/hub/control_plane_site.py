@@ -44,6 +44,8 @@ class _AnyPath(Convertor[str]):
 
 
 register_url_convertor("any", _AnyPath())
+ANY_PATH = "{path:any}"
+"""Of a route: takes everything that is left, as `path`."""
 
 PersonOf = Callable[[str], Person]
 """Who shows an access token. Raises NotAuthorized."""
@@ -69,7 +71,7 @@ class ControlPlaneSite:
 
     def routes(self) -> list[BaseRoute]:
         """All routes of the control plane."""
-        return [Route(f"{PREFIX}/{{path:any}}", self._answer, methods=METHODS)]
+        return [Route(f"{PREFIX}/{ANY_PATH}", self._answer, methods=METHODS)]
 
     async def _answer(self, request: Request) -> Response:
         if self._limiter is None:

@@ -28,6 +28,8 @@ class DataFolder:
         self.broker = self.root / "broker"
         self.broker_socket = self.broker / "mosquitto.sock"
         self.media = self.root / "media"
+        self.releases = self.root / "releases"
+        """Wheels of the device software, where the owner has put some."""
         too_long = len(os.fsencode(self.broker_socket)) - SOCKET_PATH_MAX
         if too_long > 0:
             most = len(os.fsencode(self.root)) - too_long

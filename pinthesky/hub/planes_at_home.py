@@ -108,9 +108,7 @@ class PlanesAtHome:
             console=parts.console,
             on_crash=parts.crashed,
         )
-        self.releases = Releases(
-            parts.foundation.folder.root / "releases", lambda: f"https://{parts.address().device_endpoint}"
-        )
+        self.releases = Releases(parts.foundation.folder.releases, lambda: f"https://{parts.address().device_endpoint}")
         kept = parts.foundation.settings.media
         self.home = Home(
             table=SqliteTable(parts.foundation.database),
@@ -171,7 +169,6 @@ class PlanesAtHome:
         return [
             Chore("look for silent cameras", now(camera_silence.check), SILENCE_EVERY_S, SILENCE_EVERY_S),
             Chore("close connections that are overdue", now(endpoint.close_overdue), SOCKETS_EVERY_S),
-            Chore("finish the removal of cameras", lambda: camera_removal.resume(self.home), SWEEP_EVERY_S),
             Chore("remove what is past its time", now(retention.sweep), SWEEP_EVERY_S),
             Chore("compare records and recordings", now(self._reconcile), RECONCILE_EVERY_S, RECONCILE_FIRST_S),
         ]

@@ -45,7 +45,9 @@ class Releases:
             with self._lock:
                 versions = [_version_of(path.name) for path in self._folder.iterdir()] if self._folder.is_dir() else []
                 found = sorted((version for version in versions if version), key=order_of, reverse=True)
-                return [self._release(version) for version in found[:KNOWN_MAX]]
+                # Asked once: to find out how this machine is reached is a look at its interfaces.
+                origin = self._origin() if found else ""
+                return [self._release(version, origin) for version in found[:KNOWN_MAX]]
         except OSError as error:
             raise Unavailable(f"{self._folder}: {error.strerror}") from error
 
@@ -60,7 +62,7 @@ class Releases:
             return PlainTextResponse("There is no such release.", 404)
         return FileResponse(path, media_type="application/octet-stream")
 
-    def _release(self, version: str) -> Release:
+    def _release(self, version: str, origin: str) -> Release:
         name = f"pinthesky-{version}-py3-none-any.whl"
         path = self._folder / name
         status = path.stat()
@@ -70,7 +72,7 @@ class Releases:
                 seen = _Seen(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
             self._seen[name] = seen
         day = datetime.fromtimestamp(status.st_mtime, UTC).date().isoformat()
-        return Release(version, f"{self._origin()}{PATH}{name}", seen.sha256, day)
+        return Release(version, f"{origin}{PATH}{name}", seen.sha256, day)
 
 
 def _version_of(name: str) -> str:

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from pinthesky.link import configuration as link_configuration
 from pinthesky.model.identifiers import GroupName, ThingName
 from tests.support.aws_servers import CertificateAuthority
 from tests.support.daemon_process import PROJECT, eventually, running
+from tests.support.fleet import get
 from tests.support.hub_process import HOST, HubProcess, add_camera, new_camera, try_connect
 
 FREE = HubSettings(
@@ -64,16 +64,6 @@ def hub(tmp_path_factory):
 
 def trusting(hub: Hub) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(hub.foundation.authority.root_certificate))
-
-
-def get(url: str, tls: ssl.SSLContext | None = None, **headers: str):
-    """GET without a proxy. Returns status and body."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls))
-    try:
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=10.0) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 def pits_hub(*arguments: str | Path, timeout_s: float = 30.0, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -54,3 +54,17 @@ def test_a_wheel_is_served_and_nothing_else(tmp_path):
     assert browser.get("/releases/pinthesky-1.0.0-py3-none-any.whl").content == b"bytes of a wheel"
     for name in ("secret", "pinthesky-2.0.0-py3-none-any.whl", "..%2Fsecret", "."):
         assert browser.get(f"/releases/{name}").status_code == 404
+
+
+def test_how_the_hub_is_reached_is_found_out_once_for_a_whole_list(tmp_path):
+    asked: list[int] = []
+
+    def origin() -> str:
+        asked.append(1)
+        return "https://hub"
+
+    releases = Releases(tmp_path, origin)
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        put(tmp_path, version)
+    assert len(releases.known()) == 3
+    assert asked == [1]
