@@ -113,7 +113,7 @@ def _matching(home: Home, occasion: Occasion, *, place: _Place, at: datetime) ->
 
     def may_know(rule: Subscription) -> bool:
         if rule.person not in accesses:
-            accesses[rule.person] = _access(home, rule.person)
+            accesses[rule.person] = home.access_of(rule.person)
         access = accesses[rule.person]
         needed = NEEDED.get(occasion.alert_type, Permission.READ)
         return access is not None and access.allows(needed) and access.sees(occasion.thing)
@@ -123,13 +123,6 @@ def _matching(home: Home, occasion: Occasion, *, place: _Place, at: datetime) ->
         for rule in home.subscriptions.everything()
         if passes(rule.filter, occasion, groups=place.groups, at=at) and may_know(rule)
     ]
-
-
-def _access(home: Home, person: PersonId) -> Access | None:
-    try:
-        return home.access(home.people.get(person))
-    except NotFound:
-        return None
 
 
 def _admitted(home: Home, rule: Subscription, occasion: Occasion, *, now_s: float) -> int | None:

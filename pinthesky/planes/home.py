@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
+from pinthesky.errors import NotFound
 from pinthesky.model.identifiers import KeyPrefix
-from pinthesky.model.people import Person
+from pinthesky.model.people import Person, PersonId
 from pinthesky.planes.authorization import Access
 from pinthesky.planes.page_tokens import PageTokens
 from pinthesky.planes.ports import (
@@ -167,3 +168,11 @@ class Home:
     def access(self, person: Person) -> Access:
         """What a person may do and see, for one request: the groups of a camera are looked up once."""
         return Access(person, cache(self.groups.names_of))
+
+    def access_of(self, person: PersonId) -> Access | None:
+        """The same for somebody of whom the id is known; None for who is not invited, or no longer."""
+        try:
+            found = self.people.get(person)
+        except NotFound:
+            return None
+        return None if found.role is None else self.access(found)

@@ -74,10 +74,8 @@ def since(home: Home, access: Access, seen: PushId | None, *, limit: int, after:
 
 
 def _hears(home: Home, person: PersonId, told: Push) -> bool:
-    try:
-        return may_hear(home.access(home.people.get(person)), told)
-    except NotFound:
-        return False
+    access = home.access_of(person)
+    return access is not None and may_hear(access, told)
 
 
 def _post(home: Home, socket: ConnectionId, message: bytes) -> None:

@@ -178,16 +178,7 @@ def _has_tried_too_often(home: Home, connection: ConnectionId) -> bool:
 
 def _access(home: Home, socket: Socket) -> Access | None:
     """What the person of a connection may do now; None for nobody, and for somebody who is no longer invited."""
-    person = None if socket.person is None else _invited(home, socket.person)
-    return None if person is None else home.access(person)
-
-
-def _invited(home: Home, person: PersonId) -> Person | None:
-    try:
-        found = home.people.get(person)
-    except NotFound:
-        return None
-    return None if found.role is None else found
+    return None if socket.person is None else home.access_of(socket.person)
 
 
 def _person_of_ticket(home: Home, ticket: str | None) -> Person | None:
@@ -195,11 +186,11 @@ def _person_of_ticket(home: Home, ticket: str | None) -> Person | None:
         return None
     if ticket.count(".") == 2:
         raise NotAuthorized("an access token in an address ends in logs: open with a ticket of POST /tokens")
-    person = _invited(home, home.tickets.redeem(ticket))
-    if person is None:
+    access = home.access_of(home.tickets.redeem(ticket))
+    if access is None:
         raise NotAuthorized("you are not invited here")
-    check_room(home, person)
-    return person
+    check_room(home, access.person)
+    return access.person
 
 
 def _manager_of(home: Home, kind: str, given: str | None, *, person: Person | None) -> ConnectionId | None:
