@@ -39,6 +39,7 @@ HUB = [
     *VIDEO,
     "cryptography>=44",
     "h11>=0.14,<1",
+    "http-ece>=1.2,<2",
     "paho-mqtt>=2.1,<3",
     "prometheus-client>=0.20,<1",
     "pyjwt>=2.9,<3",
@@ -52,6 +53,22 @@ HUB = [
 LAMBDA = [
     "cryptography>=44",
     "pyjwt>=2.9,<3",
+]
+
+# pitsctl: the guided installation, from a workstation.
+CTL = [
+    *CLOUD,
+    "cryptography>=44",
+    "pyyaml>=6,<7",
+    "textual>=6,<9",
+    "zeroconf>=0.140,<1",
+]
+
+# The cloud home's deployment: infra_cdk/. The CLI that goes with it is in infra_cdk/package.json.
+CDK = [
+    "aws-cdk-lib>=2.275,<3",
+    "cdk-nag>=3,<4",
+    "constructs>=10.8,<11",
 ]
 
 # The Pi's camera on the legacy stack of 32-bit systems.
@@ -72,7 +89,11 @@ TEST = [
     *CLIENT,
     *HUB,
     *LAMBDA,
+    *CTL,
+    *CDK,
     "aiosmtpd>=1.4,<2",
+    "ansible-core>=2.18,<3",
+    "cfn-lint>=1.30,<2",
     "coverage>=7.10,<8",
     "httpx2>=2,<3",
     "jsonschema>=4.20,<5",
@@ -81,11 +102,13 @@ TEST = [
     "pytest>=9,<10",
     "pytest-cov>=7,<8",
     "pytest-xdist>=3.6,<4",
+    "schemathesis>=4.30,<5",
 ]
 
 DEV = [
     "boto3-stubs[apigatewaymanagementapi,dynamodb,iot-data,logs,s3]>=1.40,<2",
     "mypy>=2.4,<2.5",
+    "types-pyyaml>=6",
     "ruff>=0.17,<0.18",
     "setuptools>=77",
 ]
@@ -145,6 +168,8 @@ if __name__ == "__main__":
             "client": CLIENT,
             "hub": HUB,
             "lambda": LAMBDA,
+            "ctl": CTL,
+            "cdk": CDK,
             "picamera": LEGACY_CAMERA,
             "test": TEST,
             "dev": DEV,

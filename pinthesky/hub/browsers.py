@@ -20,7 +20,7 @@ COOKIE = "pits_session"
 AUTHORIZE = "/oauth2/authorize"
 FORM_MAX = 8 * 1024
 TRIES_PER_MINUTE = 20
-"""Of one address, or one household's IPv6 network: everything with which somebody could guess a secret."""
+"""Of one address, or one household's IPv6 network: every wrong answer to what asks for a secret."""
 
 
 class Browsers:
@@ -46,6 +46,10 @@ class Browsers:
     def may_try(self, request: Request) -> bool:
         """Whether this address has not tried too often; counts it."""
         return self._tries.allows(network_of(source_ip(request)))
+
+    def was_right(self, request: Request) -> None:
+        """Count a try no more: it was no guess. A household behind one address may sign in as often as it likes."""
+        self._tries.give_back(network_of(source_ip(request)))
 
     def session_of(self, request: Request) -> Session | None:
         """The session of a browser that is signed in."""

@@ -144,6 +144,7 @@ class PasskeyPages:
     def _sign_in(self, request: Request, asked: Mapping[str, Any]) -> Response:
         person = self._passkeys.person_of(self._browsers.origin_of(request), _credential_of(asked))
         user_agent = request.headers.get("user-agent", "")
+        self._browsers.was_right(request)
         secret = self._sessions.open(person, user_agent=user_agent, source_ip=source_ip(request))
         answer = JSONResponse({"next": safe_next(str(asked.get("next", "")))}, headers=_NO_STORE)
         return self._browsers.remember(request, answer, secret)

@@ -31,3 +31,10 @@ class RateLimit:
             if len(self._left) > NAMES_MAX:
                 self._left.popitem(last=False)
         return allowed
+
+    def give_back(self, name: str) -> None:
+        """Count one less of `name`: what it was allowed has turned out to be none of what is limited."""
+        with self._lock:
+            if name in self._left:
+                left, since = self._left[name]
+                self._left[name] = (min(self._burst, left + 1.0), since)

@@ -134,11 +134,13 @@ class SignIn:
         if not self._browsers.may_try(request):
             return too_often()
         asked = await form_of(request)
-        return await run_in_threadpool(self._json, request, lambda issuer: self._provider.token(asked, issuer))
+        answer = await run_in_threadpool(self._json, request, lambda issuer: self._provider.token(asked, issuer))
+        if answer.status_code == 200:
+            self._browsers.was_right(request)
+        return answer
 
     async def _revoke(self, request: Request) -> Response:
-        if not self._browsers.may_try(request):
-            return too_often()
+        # Not counted among the tries: the answer is the same for every token, so nobody learns anything by it.
         asked = await form_of(request)
         await run_in_threadpool(self._provider.revoke, asked)
         return Response(headers=_NO_STORE)
@@ -212,6 +214,7 @@ class SignIn:
         except NotAuthorized as error:
             told = f"<p>{escape(str(error).capitalize())}. <a href='/sign-in'>Ask for another.</a></p>"
             return page("This link does not work", told, status=403)
+        self._browsers.was_right(request)
         answer = RedirectResponse(safe_next(asked.get("next", "")), 303, headers=_NO_STORE)
         return self._browsers.remember(request, answer, secret)
 

@@ -21,3 +21,11 @@ def test_the_names_that_were_heard_of_longest_ago_are_forgotten(monkeypatch):
     assert all(limit.allows(name) for name in ("anna", "berta", "clara"))
     assert not limit.allows("clara")
     assert limit.allows("anna")
+
+
+def test_what_is_given_back_may_be_tried_again_but_never_more_than_at_first():
+    limit = RateLimit(2, 60.0, monotonic_s=lambda: 0.0)
+    limit.give_back("somebody")
+    assert [limit.allows("somebody") for _ in range(3)] == [True, True, False]
+    limit.give_back("somebody")
+    assert [limit.allows("somebody") for _ in range(2)] == [True, False]

@@ -442,6 +442,22 @@ def test_guessing_is_slowed_down(world: World):
     assert statuses == [403] * 20 + [429] * 5
 
 
+def test_who_signs_in_rightly_is_not_slowed_down(world: World):
+    browser = world.browser()
+    tries = [redeem(browser, world.sessions.make_link(world.owner.id)).status_code for _ in range(25)]
+    assert set(tries) == {303}
+
+
+def test_a_household_of_many_tabs_renews_its_tokens_as_often_as_it_must(world: World):
+    browser = world.browser()
+    redeem(browser, world.sessions.make_link(world.owner.id))
+    given = exchange(browser, code_from(authorize(browser))).json()
+    for _ in range(25):
+        answer = refresh(browser, given["refresh_token"])
+        assert answer.status_code == 200
+        given = answer.json()
+
+
 @pytest.mark.parametrize("body", [b"secret=" + b"x" * 20_000, b"\xff\xfe", b"&" * 100])
 def test_a_form_that_cannot_be_read_is_an_empty_one(world: World, body):
     headers = {"Origin": HUB, "Content-Type": "application/x-www-form-urlencoded"}
