@@ -1,0 +1,1 @@
+"""pitsctl: from a bare Pi to a running camera, guided, over ssh."""
