@@ -19,7 +19,7 @@ from pinthesky.model.identifiers import ThingName
 from pinthesky.model.jobs import JobId, JobStatus
 from pinthesky.planes.ports import JobOrder, JobService
 from tests.hub.test_jobs import Stage
-from tests.planes.fakes import Clock
+from tests.planes.fakes import Clock, FakeJobService
 from tests.support.aws_planes import THING_ARNS, JobsService, answer_in_place, local_clients
 
 GARDEN, GATE = ThingName("garden"), ThingName("gate")
@@ -46,13 +46,13 @@ def world(request, tmp_path: Path) -> Iterator[World]:
         yield World(HubJobService(stage.jobs), lambda job, thing, status: stage.report(thing, status, job))
         stage.database.close()
         return
-    service = JobsService(Clock())
-    jobs: JobService = service.jobs
+    fake = FakeJobService(Clock())
+    jobs: JobService = fake
     if request.param == "aws":
         clients = local_clients()
-        answer_in_place(clients.get("iot"), service)
+        answer_in_place(clients.get("iot"), JobsService(fake))
         jobs = IotJobService(clients, THING_ARNS)
-    yield World(jobs, service.jobs.move)
+    yield World(jobs, fake.move)
 
 
 def test_a_job_is_queued_for_every_camera_and_is_over_when_all_are(world: World):

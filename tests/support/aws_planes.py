@@ -9,6 +9,7 @@ import io
 import json
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -24,8 +25,7 @@ from pinthesky.aws.records import DynamoTable
 from pinthesky.errors import Conflict, InvalidInput, NotFound
 from pinthesky.model.identifiers import BucketName, ThingName
 from pinthesky.model.jobs import JobId
-from pinthesky.planes.ports import JobExecution, JobOrder
-from tests.planes.fakes import Clock, FakeJobService
+from pinthesky.planes.ports import JobExecution, JobOrder, JobService
 from tests.support.aws_servers import REGION
 
 ACCOUNT = "123456789012"
@@ -50,7 +50,8 @@ class Said(NamedTuple):
     body: Any = b""
 
 
-Answers = Callable[[Asked], Said]
+Answers = Callable[[Asked], Said | None]
+"""None: this one goes over the network."""
 
 
 @cache
@@ -77,19 +78,33 @@ def moto_clients(port: int) -> Clients:
 def answer_in_place(client: Any, answers: Answers) -> None:
     """Have `answers` answer every request of a client."""
 
-    def before_send(request: Any, **_: Any) -> AWSResponse:
+    def before_send(request: Any, **_: Any) -> AWSResponse | None:
         address = urlsplit(request.url)
         raw = request.body or b""
         body = raw if isinstance(raw, bytes) else raw.encode() if isinstance(raw, str) else raw.read()
         asked = Asked(request.method, unquote(address.path), dict(parse_qsl(address.query)), body)
         said = answers(asked)
+        if said is None:
+            return None
         content = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
         if said.code:
-            content = json.dumps({"message": said.code}).encode()
+            content = json.dumps({"__type": said.code, "message": said.code}).encode()
         headers = HTTPHeaders()
         if said.code:
             headers["x-amzn-ErrorType"] = said.code
         return AWSResponse(request.url, said.status, headers, _Raw(content))
+
+    client.meta.events.register("before-send", before_send)
+
+
+def one_at_a_time(client: Any) -> None:
+    """Have a client's requests wait for one another: moto's tables can be read while a row is half written."""
+    lock, session = threading.Lock(), client._endpoint.http_session
+
+    def before_send(request: Any, **_: Any) -> AWSResponse:
+        with lock:
+            sent: AWSResponse = session.send(request)
+            return sent
 
     client.meta.events.register("before-send", before_send)
 
@@ -130,10 +145,10 @@ def new_table(port: int, now_s: Callable[[], float]) -> DynamoTable:
 
 
 class JobsService:
-    """AWS IoT Jobs over the fake of the tests: moto makes jobs, and lets nothing become of them."""
+    """AWS IoT Jobs over another service, the fake of the tests: moto makes jobs, and lets nothing become of them."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.jobs = FakeJobService(clock)
+    def __init__(self, jobs: JobService) -> None:
+        self.jobs = jobs
         self.made: dict[str, dict[str, Any]] = {}
         """What each job was made with, as it came."""
 

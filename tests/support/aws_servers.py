@@ -116,7 +116,7 @@ class Server:
             def do_GET(self) -> None:
                 outer.handle(self)
 
-            do_PUT = do_POST = do_HEAD = do_GET  # noqa: N815 - names that the base class looks for
+            do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815 - names that the base class looks for
 
             def log_message(self, *_: Any) -> None:
                 pass

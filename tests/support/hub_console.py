@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from pinthesky.hub.accounts import new_link_secret
@@ -69,19 +69,11 @@ class Console:
         self._browser.close()
 
 
-class ConsoleSocket:
-    """The console's WebSocket: what was pushed and answered so far, in order."""
+class SocketOfJson:
+    """The console's end of a WebSocket that is open: what was pushed and answered so far, in order."""
 
-    def __init__(self, console: Console, port: int, data: Path) -> None:
-        ticket = console.ask("POST", "/tokens").json()["token"]
-        context = ssl.create_default_context(cafile=str(data / "authority" / "ca.crt"))
-        self._socket = connect(
-            f"{console.origin.replace('http', 'ws')}/socket?Authorization={ticket}",
-            ssl=context if console.origin.startswith("https") else None,
-            subprotocols=[Subprotocol("manager")],
-            open_timeout=10,
-            proxy=None,
-        )
+    def __init__(self, connection: ClientConnection) -> None:
+        self._socket = connection
         self.messages: list[dict[str, Any]] = []
         self.arrived_at: list[float] = []
 
@@ -118,3 +110,20 @@ class ConsoleSocket:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
+
+
+class ConsoleSocket(SocketOfJson):
+    """The console's WebSocket at a hub."""
+
+    def __init__(self, console: Console, port: int, data: Path) -> None:
+        ticket = console.ask("POST", "/tokens").json()["token"]
+        context = ssl.create_default_context(cafile=str(data / "authority" / "ca.crt"))
+        super().__init__(
+            connect(
+                f"{console.origin.replace('http', 'ws')}/socket?Authorization={ticket}",
+                ssl=context if console.origin.startswith("https") else None,
+                subprotocols=[Subprotocol("manager")],
+                open_timeout=10,
+                proxy=None,
+            )
+        )

@@ -73,7 +73,9 @@ def get_still(call: Call, thing: ThingName) -> StillState:
     asked_for = call.home.media.describe(_asked_for_key(call, thing))
     shown = asked_for if not camera.still_key else call.home.media.describe(MediaKey(camera.still_key))
     asked_at = camera.still_asked_at
-    is_there = asked_for is not None and asked_at is not None and asked_for.stored_at_s * 1000 >= asked_at
+    is_there = camera.still_taken_id == camera.still_capture_id or (
+        asked_for is not None and asked_at is not None and asked_for.stored_at_s * 1000 >= asked_at
+    )
     return StillState(
         thing_name=thing,
         captured_at=None if shown is None else camera.still_at or round(shown.stored_at_s * 1000),

@@ -65,10 +65,29 @@ def test_a_still_is_pending_until_it_is_stored(fleet: StagedHome):
     assert (state["pending"], state["size"], state["capturedAt"]) == (False, 7, fleet.clock.now_ms)
 
 
-def say_failed(home: StagedHome, capture_id: str, error: str = "the camera is closed") -> None:
-    """What a camera says of a still that it could not take."""
-    event = {"name": "capture_image_end", "timestamp": home.clock(), "capture_id": capture_id, "error": error}
+def say(home: StagedHome, capture_id: str, **more: object) -> None:
+    """What a camera says of a still that it was asked for."""
+    event = {"name": "capture_image_end", "timestamp": home.clock(), "capture_id": capture_id, **more}
     device_events.received(home, GARDEN, json.dumps(event).encode(), now_s=home.clock())
+
+
+def say_failed(home: StagedHome, capture_id: str, error: str = "the camera is closed") -> None:
+    say(home, capture_id, error=error)
+
+
+def test_a_still_is_no_longer_pending_when_the_camera_says_so_though_its_store_knows_whole_seconds_only(
+    fleet: StagedHome,
+):
+    fleet.clock.now_s = int(fleet.clock.now_s) + 0.25
+    asked = ask_for(fleet, VIEWER, "POST", PATH)
+    fleet.clock.now_s -= 0.25
+    fleet.media.store(STILL, b"a still", "image/jpeg")
+    fleet.clock.now_s += 0.5
+    assert ask_for(fleet, VIEWER, "GET", PATH)["pending"] is True
+    say(fleet, "another", upload={"bucket_name": "b", "bucket_key": str(STILL)})
+    assert ask_for(fleet, VIEWER, "GET", PATH)["pending"] is True
+    say(fleet, asked["captureId"], upload={"bucket_name": "b", "bucket_key": str(STILL)})
+    assert ask_for(fleet, VIEWER, "GET", PATH)["pending"] is False
 
 
 def test_a_still_that_could_not_be_taken_says_why_until_the_next(fleet: StagedHome):
