@@ -29,7 +29,7 @@ CLOUD = [
     'urllib3>=1.26.12,<2; python_version < "3.10"',
 ]
 
-# pits-device-client: MQTT 5, shadow and jobs, with wheels for aarch64 and armv7.
+# pits-device-client: MQTT 5, shadow and jobs. awscrt, which is under it, has wheels for 64-bit machines only.
 CLIENT = [
     "awsiotsdk>=1.22,<2",
 ]
@@ -47,6 +47,7 @@ HUB = [
     "uvicorn>=0.54,<1",
     "webauthn>=3,<4",
     "websockets>=13,<17",
+    "zeroconf>=0.140,<1",
 ]
 
 # The planes' functions in AWS Lambda: what verifies access tokens. The function that converts streams has PyAV (VIDEO).
@@ -124,6 +125,8 @@ SHIPPED = {
     "share/pinthesky/console": "console/dist",
     "share/pinthesky/handlers": "service/handlers",
     "share/pinthesky/reference": "docs/reference",
+    "share/pinthesky/requirements": "service/requirements",
+    "share/pinthesky/sd-card": "service/sd-card",
     "share/pinthesky/systemd": "service/systemd",
 }
 
@@ -160,7 +163,11 @@ if __name__ == "__main__":
         license="Apache-2.0",
         license_files=["LICENSE", "NOTICE"],
         python_requires=">=3.9",
-        packages=find_packages(include=["pinthesky", "pinthesky.*"]),
+        packages=[
+            *find_packages(include=["pinthesky", "pinthesky.*"]),
+            *find_packages("service", include=["pitsctl", "pitsctl.*"]),
+        ],
+        package_dir={"pitsctl": "service/pitsctl"},
         package_data={"pinthesky": ["py.typed"]},
         data_files=shipped_files(),
         install_requires=[*DEVICE, *VIDEO, *CLOUD],
@@ -179,8 +186,10 @@ if __name__ == "__main__":
             "console_scripts": [
                 "pinthesky = pinthesky.device.daemon:main",
                 "pinthesky-admin = pinthesky.admin.command:main",
+                "pinthesky-doctor = pinthesky.doctor.command:main",
                 "pits-device-client = pinthesky.link.client:main",
                 "pits-hub = pinthesky.hub.app:main",
+                "pitsctl = pitsctl.command:main",
             ]
         },
         classifiers=[

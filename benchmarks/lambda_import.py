@@ -4,7 +4,9 @@
     python benchmarks/lambda_import.py [--quick]
 
 Imports are measured in processes of their own; the root is loaded into a process that has boto3 already, as Lambda's
-own runtime brings it, so what is shown is what we add. A warm request is an event of an HTTP API for the newest 50 of
+own runtime brings it, so what is shown is what we add. The archives are built for this machine, unpacked, and imported
+by Lambda's Python with nothing else to import from, with the byte code that is in them and, as if there were none,
+without: Lambda cannot keep what it compiles. A warm request is an event of an HTTP API for the newest 50 of
 1 000 clips, through the whole function and botocore, with DynamoDB's answers given in place by a table in SQLite: the
 time of the network and of DynamoDB itself is not in it.
 """
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,18 @@ IMPORTS = {
         "import boto3, pinthesky.aws.lambda_handlers",
         "import pinthesky.conversion.streams",
     ),
+}
+ROOT_MODULE = "pinthesky.aws.lambda_handlers"
+ARCHIVED = {
+    "planes": {
+        ROOT_MODULE: ("", f"import {ROOT_MODULE}"),
+        "botocore's session beside it": (f"import {ROOT_MODULE}", "import botocore.session"),
+        "jwt, cryptography beside them": (f"import {ROOT_MODULE}, botocore.session", "import jwt.algorithms"),
+    },
+    "media": {
+        ROOT_MODULE: ("", f"import {ROOT_MODULE}"),
+        "PyAV beside it": (f"import {ROOT_MODULE}", "import pinthesky.conversion.streams"),
+    },
 }
 PROGRAM = """
 import json, time
@@ -67,6 +82,43 @@ def measure_imports(report: Report, *, rounds: int) -> None:
         if name.startswith("pinthesky"):
             report.judge("import of the Lambda root", statistics.median(cpu_ms), IMPORT_MAX_MS, unit="ms CPU")
     report.table(["import of", "wall ms", "CPU ms"], rows)
+
+
+def measure_archives(report: Report, *, rounds: int) -> None:
+    """The same out of the archives that are deployed, where botocore is among what is imported."""
+    from tests.support.lambda_function import interpreter  # noqa: PLC0415 - only here
+    from tools import lambda_archives  # noqa: PLC0415 - the same
+
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="pinthesky-bench-") as scratch:
+        for kind in lambda_archives.LIBRARIES:
+            folder = Path(scratch, kind)
+            with zipfile.ZipFile(lambda_archives.build(kind, "native", Path(scratch)).path) as packed:
+                packed.extractall(folder)
+            for has_byte_code in (True, False):
+                if not has_byte_code:
+                    for path in folder.rglob("*.pyc"):
+                        path.unlink()
+                for name, (before, what) in ARCHIVED[kind].items():
+                    program = PROGRAM.format(
+                        before=f"import sys; sys.path.insert(0, {str(folder)!r})\n{before}", what=what
+                    )
+                    found = [alone(interpreter(), program) for _ in range(rounds)]
+                    wall_ms, cpu_ms = zip(*found, strict=True)
+                    code = "with byte code" if has_byte_code else "without"
+                    rows.append([kind, name, code, spread(wall_ms, 0), spread(cpu_ms, 0)])
+                    if kind == "planes" and has_byte_code and name == ROOT_MODULE:
+                        report.judge(
+                            "import out of the archive", statistics.median(cpu_ms), IMPORT_MAX_MS, unit="ms CPU"
+                        )
+    report.table(["archive", "import of", "byte code", "wall ms", "CPU ms"], rows)
+
+
+def alone(python: str, program: str) -> Any:
+    """What a program prints as JSON that has nothing to import but what it names itself, and keeps no byte code."""
+    command = [python, "-I", "-S", "-B", "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    return json.loads(ran.stdout)
 
 
 def measure_requests(report: Report, *, rounds: int) -> None:
@@ -138,6 +190,7 @@ def main() -> int:
         return 0
     report = Report("The planes' functions in Lambda", libraries=("boto3", "msgspec", "pyjwt"))
     measure_imports(report, rounds=1 if options.quick else 9)
+    measure_archives(report, rounds=1 if options.quick else 9)
     measure_requests(report, rounds=20 if options.quick else 200)
     report.note("Medians (least–most).")
     return report.deliver(options.json)

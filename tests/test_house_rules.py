@@ -11,7 +11,7 @@ import pytest
 from tests.support.house import code, imports, texts
 from tests.support.house.source import ROOT, Source, project_files, python_files
 
-PACKAGE = python_files("pinthesky")
+PACKAGE = python_files("pinthesky", "service/pitsctl")
 MODULES = frozenset(source.module for source in PACKAGE)
 PYTHON = python_files()
 TESTS = python_files("tests")

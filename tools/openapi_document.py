@@ -15,7 +15,7 @@ from typing import Any
 
 from pinthesky.planes.control_plane import surface
 from tools import openapi_html
-from tools.openapi_words import bounds_of, descriptions_of, title_of
+from tools.openapi_words import answer_of, bounds_of, descriptions_of, title_of
 from tools.reference_page import cell, write_or_check
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -101,7 +101,7 @@ def _route(method: str, path: str, operation: Mapping[str, Any]) -> str:
         lines += [f"Body: {_type(operation['requestBody']['content']['application/json']['schema'])}", ""]
     status, answer = next((status, answer) for status, answer in operation["responses"].items() if status < "300")
     content = answer.get("content")
-    what = "nothing" if content is None else _type(content["application/json"]["schema"])
+    what = "nothing" if content is None else answer_of(content, _type)
     return "\n".join([*lines, f"Answer: {status}, {what}", ""])
 
 

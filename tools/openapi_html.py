@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from tools.openapi_words import bounds_of, descriptions_of, title_of
+from tools.openapi_words import answer_of, bounds_of, descriptions_of, title_of
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f8; --surface: #fff; --line: #d9dde1; --text: #1b2024;
@@ -110,7 +110,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts.append(f"<p>Body: {_kind(schema)}</p>")
     status, answer = next((status, answer) for status, answer in operation["responses"].items() if status < "300")
     content = answer.get("content")
-    what = "nothing" if content is None else _kind(content["application/json"]["schema"])
+    what = "nothing" if content is None else answer_of(content, _kind)
     parts.append(f"<p>Answer: {status}, {what}</p></section>")
     return "\n".join(part for part in parts if part)
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
 def title_of(name: str) -> str:
     """The name of a type: what is generic is `Items_Camera_` in the document."""
     return re.sub(r"^(\w+?)_(\w+)_$", r"\1 of \2", name)
+
+
+def answer_of(content: Mapping[str, Any], kind_of: Callable[[Mapping[str, Any]], str]) -> str:
+    """What an answer is: the type of its JSON, or what else it is."""
+    if "application/json" in content:
+        return kind_of(content["application/json"]["schema"])
+    return ", ".join(content)
 
 
 def descriptions_of(schema: Mapping[str, Any]) -> list[str]:

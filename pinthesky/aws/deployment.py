@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,22 +12,22 @@ from pinthesky.errors import InvalidInput
 from pinthesky.model.identifiers import BucketName, Identifier, KeyPrefix
 
 PREFIX = "PITS_"
+Region = Annotated[str, Meta(pattern=r"^[a-z0-9-]{4,32}\Z")]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,200}\Z")]
 Arn = Annotated[str, Meta(pattern=r"^arn:aws[a-z-]*:[A-Za-z0-9_.:/-]{1,400}\Z")]
 Address = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.:-]{1,255}(/[A-Za-z0-9_/-]{0,200}[A-Za-z0-9_-])?\Z")]
 Days = Annotated[int, Meta(ge=0, le=36500)]
+Told = TypeVar("Told", bound=Struct)
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
     """One variable for each field: `PITS_` and its name in capitals. `region` is Lambda's own `AWS_REGION`."""
 
-    region: Annotated[str, Meta(pattern=r"^[a-z0-9-]{4,32}\Z")]
+    region: Region
     table: Name
     """The table of the records."""
     media_bucket: BucketName
     """Without dots: links to it are by its own host name, which no certificate of AWS holds otherwise."""
-    secret: Arn
-    """A secret of Secrets Manager that seals page tokens and links: at least 32 random characters."""
     console: Address
     """The console's address, without a slash at its end."""
     connections_endpoint: Address
@@ -52,6 +52,9 @@ class Deployment(Struct, frozen=True, kw_only=True):
     """0 keeps for ever; so with the next two."""
     stills_days: Days = 30
     health_days: Days = 90
+    labels: bool = False
+    """Whether Rekognition is asked what is to be seen in the still of an event."""
+    labels_per_month: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     legacy_topic: bool = False
     """Whether events on the topic that older devices share are taken, as from the client that published them."""
     base_path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_-]{1,60})?\Z")] = ""
@@ -63,21 +66,37 @@ class Deployment(Struct, frozen=True, kw_only=True):
         return frozenset(self.client_ids.split(","))
 
 
+class TriggerDeployment(Struct, frozen=True, kw_only=True):
+    """What the trigger of the user pool is told: a pool and a trigger that name each other could not be made."""
+
+    region: Region
+    table: Name
+
+
 def read(environment: Mapping[str, str]) -> Deployment:
     """The deployment that an environment describes. Raises InvalidInput with the variable's name."""
-    fields = {field.name: variable_of(field.name) for field in msgspec.structs.fields(Deployment)}
+    found = _read(environment, Deployment)
+    if "." in found.media_bucket:
+        raise InvalidInput(variable_of("media_bucket"), f"must be a name without dots, got {found.media_bucket}")
+    return found
+
+
+def read_trigger(environment: Mapping[str, str]) -> TriggerDeployment:
+    """The same for the trigger of the user pool."""
+    return _read(environment, TriggerDeployment)
+
+
+def _read(environment: Mapping[str, str], kind: type[Told]) -> Told:
+    fields = {field.name: variable_of(field.name) for field in msgspec.structs.fields(kind)}
     given: dict[str, Any] = {
         name: environment[variable] for name, variable in fields.items() if environment.get(variable)
     }
     try:
-        found = msgspec.convert(given, Deployment, strict=False, dec_hook=_identifier)
+        return msgspec.convert(given, kind, strict=False, dec_hook=_identifier)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         named = place.rstrip("`") or next((name for name in fields if f"`{name}`" in message), "")
         raise InvalidInput(fields.get(named, "environment"), message[:1].lower() + message[1:]) from error
-    if "." in found.media_bucket:
-        raise InvalidInput(variable_of("media_bucket"), f"must be a name without dots, got {found.media_bucket}")
-    return found
 
 
 def variable_of(field: str) -> str:

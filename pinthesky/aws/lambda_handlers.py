@@ -1,8 +1,8 @@
 """The functions of AWS Lambda: a composition root, which puts the planes on the account's services.
 
-One handler for each way in: `http`, `socket`, `device_event`, `presence`, `job_execution`, `media`, `schedule` and
-`conversion`. Whoever calls gives an event again if a handler raises (IoT, EventBridge and SQS do), and what cannot be
-read at all ends in the dead-letter queue that way.
+One handler for each way in: `http`, `socket`, `device_event`, `presence`, `job_execution`, `media`, `schedule`,
+`conversion` and `pre_sign_up`. Whoever calls gives an event again if a handler raises (IoT, EventBridge and SQS do),
+and what cannot be read at all ends in the dead-letter queue that way.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ from pinthesky.aws.adapters.access_tokens import CognitoAccessTokens, Identity, 
 from pinthesky.aws.adapters.commands import IotCommands
 from pinthesky.aws.adapters.connections import ApiGatewayConnections
 from pinthesky.aws.adapters.converter import ConversionService, LambdaConverter
+from pinthesky.aws.adapters.home_secret import secret_of
 from pinthesky.aws.adapters.jobs import IotJobService
 from pinthesky.aws.adapters.media import S3Media
 from pinthesky.aws.adapters.notifier import SnsNotifier
 from pinthesky.aws.adapters.people import CognitoPeople
+from pinthesky.aws.adapters.picture_labels import RekognitionLabels
 from pinthesky.aws.adapters.releases import S3Releases
 from pinthesky.aws.adapters.shadows import IotShadows
 from pinthesky.aws.adapters.sign_ins import CognitoSignIns
+from pinthesky.aws.adapters.sign_up import InvitedOnly
 from pinthesky.aws.adapters.things import CameraDefaults, IotThings
 from pinthesky.aws.api_events import Event
-from pinthesky.aws.clients import Clients, errors
+from pinthesky.aws.clients import Clients
 from pinthesky.aws.deployment import Deployment
 from pinthesky.aws.records import DynamoTable
-from pinthesky.errors import InvalidInput, InvariantBroken, NotAuthorized, NotFound, PinTheSkyError
+from pinthesky.errors import InvalidInput, NotAuthorized, NotFound, PinTheSkyError
 from pinthesky.model.identifiers import ConnectionId, ThingName
 from pinthesky.model.people import Person
 from pinthesky.planes import camera_silence, retention
@@ -48,7 +51,6 @@ from pinthesky.planes.table import Key, Put, Record
 
 logger = logging.getLogger(__name__)
 
-SECRET_MIN = 32
 RECONCILE_EVERY_S = 24 * 3600
 MARGIN_MS = 60_000
 """What a function needs to finish what it has begun, before Lambda ends it."""
@@ -283,7 +285,7 @@ def home_of(given: Deployment, clients: Clients) -> Home:
             Identity(issuer, given.clients), KeySet(lambda: fetch_key_set(issuer)), sign_ins
         ),
         releases=S3Releases(clients, given.releases_bucket or given.media_bucket, given.releases_prefix),
-        secret=_secret(clients, given.secret),
+        secret=secret_of(table),
         console=given.console,
         video_prefix=given.video_prefix,
         image_prefix=given.image_prefix,
@@ -292,6 +294,8 @@ def home_of(given: Deployment, clients: Clients) -> Home:
             stills_days=given.stills_days or None,
             health_days=given.health_days or None,
         ),
+        labels=RekognitionLabels(clients, given.media_bucket) if given.labels else None,
+        labels_per_month=given.labels_per_month,
     )
 
 
@@ -323,6 +327,13 @@ def _converter() -> ConversionService:
     from pinthesky.conversion.media_converter import MediaConverter  # noqa: PLC0415 - PyAV, which one function has
 
     return ConversionService(MediaConverter(S3Media(Clients(_deployment().region), _deployment().media_bucket)))
+
+
+@cache
+def _trigger() -> tuple[DynamoTable, Clients]:
+    given = deployment.read_trigger(os.environ)
+    clients = Clients(given.region)
+    return DynamoTable(clients.get("dynamodb"), given.table), clients
 
 
 def http(event: Event, context: Context) -> dict[str, Any]:
@@ -365,12 +376,15 @@ def conversion(event: Event, _context: Context) -> dict[str, Any]:
     return _converter().serve(event)
 
 
-def _secret(clients: Clients, arn: str) -> bytes:
-    with errors("reading the secret of this home"):
-        found = str(clients.get("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
-    if len(found) < SECRET_MIN:
-        raise InvariantBroken(f"the secret of this home must have at least {SECRET_MIN} characters")
-    return found.encode()
+def pre_sign_up(event: Event, _context: Context) -> Event:
+    """The user pool's trigger before sign-up: see `InvitedOnly`. The event goes back as it came, or the user is none.
+
+    Raises NotAuthorized, whose text Cognito shows.
+    """
+    table, clients = _trigger()
+    pool = str(event["userPoolId"])
+    InvitedOnly(clients, pool, CognitoPeople(clients, pool, table).get).decide(event)
+    return event
 
 
 def _problem(status: int, problem: Problem) -> HttpAnswer:

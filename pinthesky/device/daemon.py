@@ -195,6 +195,7 @@ class Daemon:
             settings=self._reconciler.effective.health,
             version=__version__,
             disk=options.spool_dir,
+            state=options.state_dir,
             post=self._events.post,
             commands_rejected=lambda: self._intake.rejected,
         )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
+
+import msgspec
 
 from pinthesky.device.health_reporter import DaemonFacts, HealthReporter
 from pinthesky.device.internal_events import EventForCloud
+from pinthesky.machine import durable_files
 from pinthesky.model.events import HealthEnd
+from pinthesky.model.identifiers import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
     from pinthesky.model.health import UploadState
     from pinthesky.model.identifiers import ThingName
     from pinthesky.model.settings import HealthSettings
+
+LAST_REPORT = "health.json"
+"""In the state folder: the last report, and who has asked for it."""
 
 
 class Parts(NamedTuple):
@@ -44,11 +52,13 @@ class SelfReport:
         settings: HealthSettings,
         version: str,
         disk: Path,
+        state: Path,
         post: Callable[[object], object],
         commands_rejected: Callable[[], int],
     ) -> None:
         self._parts = parts
         self._thing_name = thing_name
+        self._file = state / LAST_REPORT
         self._post = post
         self._commands_rejected = commands_rejected
         self._health = HealthReporter(time_keeper, self._facts, settings, version=version, disk=disk)
@@ -57,16 +67,28 @@ class SelfReport:
 
     def send(self, asker: Asker) -> None:
         """Report now; the interval begins anew."""
+        report = self._health.report().as_document()
+        self._leave(asker.capture_id, report)
         self._post(
             EventForCloud(
                 HealthEnd(
                     thing_name=self._thing_name,
                     capture_id=asker.capture_id,
                     connection=asker.connection,
-                    report=self._health.report().as_document(),
+                    report=report,
                 )
             )
         )
+
+    def _leave(self, capture_id: Optional[str], report: dict[str, Any]) -> None:
+        """Leave the report in the state folder, for who looks at this machine. It is news and no record: not synced."""
+        temporary = self._file.with_name(f".{self._file.name}.new")
+        # On a disk that is full or failing, which the report itself tells, the one before stays.
+        with contextlib.suppress(OSError):
+            document = {"capture_id": capture_id, "report": report}
+            temporary.write_bytes(msgspec.json.encode(document, enc_hook=plain))
+            temporary.chmod(0o600)
+            durable_files.move(temporary, self._file)
 
     def _facts(self) -> DaemonFacts:
         camera, spool, uploader, output, reporter = self._parts

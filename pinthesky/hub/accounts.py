@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from starlette.routing import BaseRoute
 
-from pinthesky.errors import Conflict, InvalidInput, NotFound, Unavailable
+from pinthesky.errors import Conflict, InvalidInput, NotFound
 from pinthesky.hub.browsers import Browsers
+from pinthesky.hub.data_folder import kept_file
 from pinthesky.hub.database import Database
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.host_names import name_for_others
@@ -21,7 +20,6 @@ from pinthesky.hub.settings import HubSettings
 from pinthesky.hub.settings import SignIn as SignInSettings
 from pinthesky.hub.sign_in import SignIn, link_to
 from pinthesky.hub.tokens import Tokens, new_signing_key
-from pinthesky.machine.durable_files import replace_file
 from pinthesky.model.people import Email, Person, Role
 
 DAY_S = 24 * 3600
@@ -38,7 +36,7 @@ class Accounts:
         self._invite(settings.sign_in.emails)
         self.origins = origins = Origins(settings.listen.names)
         """By which addresses browsers reach the hub."""
-        tokens = Tokens(_signing_key(foundation.folder.authority / "tokens.key"), is_issuer=origins.has)
+        tokens = Tokens(kept_file(foundation.folder.authority / "tokens.key", new_signing_key), is_issuer=origins.has)
         self.mailer = mailer = Mailer(settings.mail) if settings.mail.host else None
         """None where the settings name no mail server."""
         self.sign_in = SignIn(
@@ -105,21 +103,6 @@ def host_of(settings: HubSettings) -> str:
 def _people_and_sessions(database: Database, settings: SignInSettings) -> tuple[People, Sessions]:
     people = People(database)
     return people, Sessions(database, session_s=DAY_S * settings.token_days, link_s=60 * settings.link_minutes)
-
-
-def _signing_key(path: Path) -> bytes:
-    """The key that tokens are signed with, made when it is needed for the first time."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        key = new_signing_key()
-    except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}") from error
-    try:
-        replace_file(path, key)
-    except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}") from error
-    return key
 
 
 def _mail_link(mailer: Mailer, email: Email, link: str) -> None:

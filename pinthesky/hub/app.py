@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub import commands
 from pinthesky.hub.accounts import Accounts, described_link, host_of, new_link_secret, shown_host
+from pinthesky.hub.announcement import Announcement, is_for_others
 from pinthesky.hub.broker import MosquittoBroker, TlsFiles
 from pinthesky.hub.camera_folder import HubAddress
 from pinthesky.hub.connections import ConnectionsApi
@@ -46,7 +47,7 @@ from pinthesky.hub.signatures import Signatures
 from pinthesky.hub.sockets import Sockets
 from pinthesky.hub.thing_changes import ThingChanges
 from pinthesky.hub.things import TOPIC_FILTERS, Things
-from pinthesky.hub.trust_page import TrustPage
+from pinthesky.hub.trust_page import TrustPage, sha256_of
 from pinthesky.hub.web_server import WebServer
 from pinthesky.machine.permanent_thread import PermanentThread
 from pinthesky.machine.stop_request import StopRequest
@@ -229,6 +230,7 @@ class Hub:
             Figure("media_objects", "clips and pictures", lambda: self.media.usage().objects),
             Figure("media_bytes", "bytes of clips and pictures", lambda: self.media.usage().size),
             Figure("sockets", "open sockets", lambda: len(self.sockets)),
+            Figure("stream_viewers", "open picture streams", lambda: len(self.planes.streams)),
             Figure("ingest_waiting", "messages of cameras that wait", lambda: len(self.planes.worker)),
             Figure("ingest_given_up", "messages that were not taken in", lambda: self.planes.worker.given_up, True),
             Figure("alerts_given_up", "alerts that reached nobody", lambda: self.planes.notifier.given_up, True),
@@ -272,6 +274,20 @@ class Hub:
                 self._begin(f"{name} port", server.start, server.stop)
             except Unavailable as error:
                 raise Unavailable(f"{error}; another one can be chosen in listen.{name}_port") from error
+        # Ended first: the web servers wait for those who watch.
+        self._begin("picture streams", self.planes.streams.start, _ended(self.planes.streams))
+        self._announce()
+
+    def _announce(self) -> None:
+        listen = self.settings.listen
+        if not listen.announce or not is_for_others(listen.address):
+            return
+        announcement = Announcement(
+            port=self.ports.console,
+            authority_sha256=sha256_of(self.foundation.authority.root_certificate.read_bytes()),
+            addresses=[listen.address] if listen.address else None,
+        )
+        self._begin("announcement", announcement.start, announcement.stop)
 
     def _begin(self, name: str, start: Callable[[], None], stop: Callable[[float], bool]) -> None:
         self._stops.append((name, stop))

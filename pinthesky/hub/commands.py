@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from pinthesky.errors import InvalidInput, PinTheSkyError
-from pinthesky.hub.accounts import described_link, new_link_secret
+from pinthesky.hub.accounts import described_link, host_of, new_link_secret
 from pinthesky.hub.camera_folder import CLIENTS, CPP_DIALS, CameraFolder, HubAddress
 from pinthesky.hub.foundation import Foundation
-from pinthesky.hub.host_names import name_for_others
 from pinthesky.hub.settings import is_address, is_host_name
 from pinthesky.model.identifiers import ThingName
 from pinthesky.model.people import Email
@@ -94,7 +93,7 @@ def add_camera(given: argparse.Namespace) -> int:
                 f"{foundation.folder.settings}: listen",
                 "device_port and the first of mqtt_ports must not be 0, for cameras must find them again",
             )
-        host = given.hub or name_for_others(listen.names)
+        host = given.hub or host_of(foundation.settings)
         if not (is_address(host) or is_host_name(host)):
             raise InvalidInput("--hub", f"must be a host name or an address without port, got {host!r}")
         identity = foundation.authority.issue(thing)

@@ -14,11 +14,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinthesky.errors import NotAuthorized
+from pinthesky.hub.picture_streams import PictureStream, PictureStreams
 from pinthesky.hub.rate_limits import RateLimit
 from pinthesky.hub.small_bodies import BodyMissing, read_body
+from pinthesky.model.identifiers import ThingName
 from pinthesky.model.networks import network_of
 from pinthesky.model.people import Person
-from pinthesky.planes.routing import BODY_MAX, HttpAnswer, HttpRequest
+from pinthesky.planes.routing import BODY_MAX, MOTION_JPEG, HttpAnswer, HttpRequest
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +64,11 @@ class Serve(Protocol):
 class ControlPlaneSite:
     """Everything below PREFIX. `Authorization: Bearer <access token>` says who asks."""
 
-    def __init__(self, serve: Serve, person_of: PersonOf) -> None:
+    def __init__(self, serve: Serve, person_of: PersonOf, streams: PictureStreams) -> None:
+        """`streams` shows what the planes answer with JPEG after JPEG."""
         self._serve = serve
         self._person_of = person_of
+        self._streams = streams
         self._by_person = RateLimit(REQUESTS_PER_MINUTE, 60.0)
         self._by_address = RateLimit(STRANGERS_PER_MINUTE, 60.0)
         self._limiter: CapacityLimiter | None = None
@@ -81,9 +85,9 @@ class ControlPlaneSite:
             body = await read_body(request, limit=BODY_MAX)  # one byte more than the planes take: they answer 413
         except BodyMissing as error:
             return _problem(400, str(error), request_id)
-        return await to_thread.run_sync(self._answered, request, body, request_id, limiter=self._limiter)
+        return await to_thread.run_sync(self._response, request, body, request_id, limiter=self._limiter)
 
-    def _answered(self, request: Request, body: bytes, request_id: str) -> Response:
+    def _response(self, request: Request, body: bytes, request_id: str) -> Response:
         source_ip = "" if request.client is None else request.client.host
         try:
             person = self._signed_in(request)
@@ -102,12 +106,32 @@ class ControlPlaneSite:
             query=dict(request.query_params),
             body=body,
         )
-        try:
-            answered = self._serve(asked, person, request_id=request_id, source_ip=source_ip)
-        except Exception:
-            logger.exception("%s %s failed (%s)", request.method, request.scope["path"][:200], request_id)
-            return _problem(500, "something here does not work; try again soon", request_id)
+        answered = self._answered(asked, person, request_id, source_ip=source_ip)
+        if request.method == "GET" and answered.headers.get("Content-Type") == MOTION_JPEG:
+            return self._stream(asked, request_id, source_ip)
         return Response(answered.body, answered.status, headers={**_HEADERS, **answered.headers})
+
+    def _answered(self, asked: HttpRequest, person: Person | None, request_id: str, *, source_ip: str) -> HttpAnswer:
+        try:
+            return self._serve(asked, person, request_id=request_id, source_ip=source_ip)
+        except Exception:
+            logger.exception("%s %s failed (%s)", asked.method, asked.path[:200], request_id)
+            body = _problem(500, "something here does not work; try again soon", request_id).body
+            return HttpAnswer(500, bytes(body), {"Content-Type": "application/json"})
+
+    def _stream(self, asked: HttpRequest, request_id: str, source_ip: str) -> Response:
+        """What was allowed once goes on for as long as it would be allowed again."""
+
+        def is_welcome() -> bool:
+            status = self._answered(asked, None, request_id, source_ip=source_ip).status
+            return not 400 <= status < 500
+
+        return PictureStream(
+            self._streams,
+            ThingName(asked.path.split("/")[2]),
+            is_welcome=is_welcome,
+            too_many=lambda error: _too_many(request_id, str(error), error.retry_after_s),
+        )
 
     def _signed_in(self, request: Request) -> Person | None:
         """Who asks; None for whoever shows nothing at all. Raises NotAuthorized."""
@@ -118,9 +142,9 @@ class ControlPlaneSite:
         return self._person_of(token.strip() if scheme.lower() == "bearer" else "")
 
 
-def _too_many(request_id: str) -> Response:
-    answer = _problem(429, "too many requests; wait a moment", request_id)
-    answer.headers["Retry-After"] = "5"
+def _too_many(request_id: str, message: str = "too many requests; wait a moment", retry_after_s: int = 5) -> Response:
+    answer = _problem(429, message, request_id)
+    answer.headers["Retry-After"] = str(retry_after_s)
     return answer
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pinthesky.errors import InvalidInput, PinTheSkyError
+from pinthesky.errors import InvalidInput, PinTheSkyError, Unavailable
+from pinthesky.machine.durable_files import replace_file
 
 FLAG = "--data"
 SOCKET_PATH_MAX = 107
@@ -102,6 +103,21 @@ class DataFolder:
             return self.root.owner()
         except KeyError:
             return str(self.root.stat().st_uid)
+
+
+def kept_file(path: Path, make: Callable[[], bytes]) -> bytes:
+    """What is in a file, which is made when it is needed for the first time. Raises Unavailable."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        made = make()
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from error
+    try:
+        replace_file(path, made)
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror}") from error
+    return made
 
 
 def check_private(path: Path) -> None:

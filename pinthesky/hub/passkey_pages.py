@@ -38,7 +38,8 @@ _SCRIPT = """
 const bytes=text=>Uint8Array.from(atob(text.replace(/-/g,'+').replace(/_/g,'/')),letter=>letter.charCodeAt(0));
 const text=buffer=>btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/[+]/g,'-').replace(/[/]/g,'_')
 .replace(/=+$/,'');
-const say=words=>{document.getElementById('told').textContent=words};
+const say=words=>{const shown=words.charAt(0).toUpperCase()+words.slice(1);
+document.getElementById('told').textContent=shown.endsWith('.')?shown:shown+'.'};
 const ask=async(path,given)=>{const answer=await fetch(path,{method:'POST',
 headers:{'Content-Type':'application/json'},body:JSON.stringify(given||{})});const said=await answer.json();
 if(!answer.ok)throw new Error(said.message);return said};

@@ -17,12 +17,13 @@ from pinthesky.hub.adapters.commands import HubCommands
 from pinthesky.hub.adapters.connections import HubConnections
 from pinthesky.hub.adapters.jobs import HubJobService
 from pinthesky.hub.adapters.media import HubMedia
-from pinthesky.hub.adapters.notifier import HubNotifier
+from pinthesky.hub.adapters.notifier import Carriers, HubNotifier
 from pinthesky.hub.adapters.people import HubAccessTokens, HubSignIns
 from pinthesky.hub.adapters.shadows import HubShadows
 from pinthesky.hub.adapters.things import HubThings
 from pinthesky.hub.camera_folder import HubAddress
 from pinthesky.hub.control_plane_site import ControlPlaneSite
+from pinthesky.hub.data_folder import kept_file
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.ingest_worker import Chore, Errand, IngestWorker
 from pinthesky.hub.job_rules import Execution
@@ -33,6 +34,7 @@ from pinthesky.hub.media_links import MediaLinks
 from pinthesky.hub.media_record import MediaRecord
 from pinthesky.hub.mqtt import Delivery, HubMqtt
 from pinthesky.hub.objects import PREFIXES
+from pinthesky.hub.picture_streams import PictureStreams
 from pinthesky.hub.presence import Presence, ThingPresence
 from pinthesky.hub.records import SqliteTable
 from pinthesky.hub.registry import Registry
@@ -40,6 +42,9 @@ from pinthesky.hub.releases import Releases
 from pinthesky.hub.shadows import Shadows
 from pinthesky.hub.socket_endpoint import SocketEndpoint
 from pinthesky.hub.sockets import Message, Opening, Sockets
+from pinthesky.hub.still_source import StillSource
+from pinthesky.hub.waiting_alerts import WaitingAlerts
+from pinthesky.hub.web_push import WebPush, new_key
 from pinthesky.hub.webhooks import Webhooks
 from pinthesky.machine.permanent_thread import Crash
 from pinthesky.model.identifiers import ConnectionId, GroupName, ThingName
@@ -49,7 +54,9 @@ from pinthesky.planes.control_plane import surface
 from pinthesky.planes.data_plane import endpoint
 from pinthesky.planes.home import Home, Retention
 from pinthesky.planes.ingest import device_events, job_events, media_events, presence_events
+from pinthesky.planes.ports import Destination
 from pinthesky.planes.records.groups import Group
+from pinthesky.planes.records.subscriptions import SubscriptionId
 from pinthesky.planes.routing import HttpAnswer, HttpRequest
 
 logger = logging.getLogger(__name__)
@@ -86,7 +93,7 @@ class HubParts:
 
 
 class PlanesAtHome:
-    """The planes on one hub. To be made before its parts start; `worker` and `notifier` are its threads.
+    """The planes on one hub. To be made before its parts start; `worker`, `notifier` and `streams` are its threads.
 
     What waits to be taken in is told under the time at which that happens: who catches up goes by it.
     """
@@ -102,8 +109,8 @@ class PlanesAtHome:
             limit_bytes=parts.foundation.settings.media.maxspace_bytes,
         )
         self.notifier = HubNotifier(
-            mailer=parts.accounts.mailer,
-            webhooks=Webhooks(),
+            carriers=_carriers(parts),
+            waiting=WaitingAlerts(parts.foundation.database),
             pictures=media,
             console=parts.console,
             on_crash=parts.crashed,
@@ -126,19 +133,30 @@ class PlanesAtHome:
             releases=self.releases,
             secret=secret,
             console=parts.console,
+            has_picture_streams=True,
             retention=Retention(
                 clips_days=kept.retention_days or None,
                 stills_days=kept.stills_days or None,
                 health_days=kept.health_days,
             ),
         )
+        self.streams = PictureStreams(parts.crashed)
+        self._stills = StillSource(
+            commands=self.home.commands,
+            media=media,
+            prefix=self.home.image_prefix,
+            is_connected=lambda thing: (known := parts.presence.of(thing)) is not None and known.connected,
+            show=self.streams.show,
+        )
+        self.streams.take_from(self._stills)
+        self.notifier.on_gone(self._destination_gone)
         self._make_locations(parts.foundation.settings.locations)
         self.worker = IngestWorker(self._chores(), parts.crashed)
         self._listen(parts)
 
     def routes(self) -> list[BaseRoute]:
         """What browsers ask for: the control plane, clips and pictures, and the socket."""
-        site = ControlPlaneSite(self._serve, self._person_of)
+        site = ControlPlaneSite(self._serve, self._person_of, self.streams)
         socket = SocketEndpoint(self._parts.sockets, self, is_origin=self._parts.accounts.origins.has)
         return [*site.routes(), *self._links.routes(), WebSocketRoute(SOCKET_PATH, socket.serve)]
 
@@ -196,6 +214,10 @@ class PlanesAtHome:
         parts.announcer.on_removed(self._removed)
         parts.registry.on_removed(self._thing_removed)
 
+    def _destination_gone(self, destination: Destination) -> None:
+        """A browser that has unsubscribed needs no subscription."""
+        self.home.subscriptions.remove(SubscriptionId(destination.subscription_id))
+
     def _heard(self, delivery: Delivery) -> None:
         """An event of a camera. The broker lets each thing publish on its own topic only."""
         _, _, name, _ = delivery.topic.split("/")
@@ -241,6 +263,7 @@ class PlanesAtHome:
     def _stored(self, record: MediaRecord) -> None:
         with _broken_rows_named(record):
             media_events.stored(self.home, record.key, time.time())
+        self._stills.stored(record.key)
 
     def _removed(self, record: MediaRecord) -> None:
         with _broken_rows_named(record):
@@ -255,6 +278,14 @@ class PlanesAtHome:
             return
         with suppress(NotFound):
             camera_removal.remove(self.home, thing, with_media=False, now_s=time.time())
+
+
+def _carriers(parts: HubParts) -> Carriers:
+    """What carries alerts here. Push services ask for an address at which to complain."""
+    mail, folder = parts.foundation.settings.mail, parts.foundation.folder
+    contact = f"mailto:{mail.sender or mail.user}" if mail.host else parts.console
+    key = kept_file(folder.authority / "push.key", new_key)
+    return Carriers(Webhooks(), WebPush(key, contact=contact), parts.accounts.mailer)
 
 
 @contextmanager

@@ -69,6 +69,13 @@ class Listen(Section, frozen=True, kw_only=True):
             "cameras use the first.",
         ),
     ] = msgspec.field(default_factory=list)
+    announce: Annotated[
+        bool,
+        Meta(
+            description="Whether the hub tells the network around where it is (mDNS), so that pitsctl finds it. A hub "
+            "that listens for its own machine alone tells nobody."
+        ),
+    ] = True
     trusted_proxies: Annotated[
         list[Text],
         Meta(max_length=20, description="Addresses or networks of reverse proxies whose X-Forwarded-* is believed."),

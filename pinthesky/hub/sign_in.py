@@ -35,12 +35,12 @@ logger = logging.getLogger(__name__)
 LINK_PAGE = "/sign-in/link"
 
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_ASK = """<p id="told">{told}</p>{form}
+_ASK = """<p id="told" role="status">{told}</p>{form}
 <p>No mail? On the hub's own machine <code>pits-hub sign-in-link</code> prints a link.</p>"""
 _FORM = """<form method="post" action="/sign-in"><input type="hidden" name="next" value="{next}">
 <label>Your e-mail address <input name="email" type="email" autocomplete="email" required maxlength="254"></label>
 <button>Send me a link</button></form>"""
-_CONFIRM = """<p id="told">This link signs this browser in, once.</p>
+_CONFIRM = """<p id="told" role="status">This link signs this browser in, once.</p>
 <form method="post" action="/sign-in/link"><input type="hidden" name="secret"><input type="hidden" name="next">
 <button>Sign in</button></form><noscript><p>This page needs JavaScript, as the console does.</p></noscript>"""
 _CONFIRM_SCRIPT = (

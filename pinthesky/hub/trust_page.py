@@ -54,8 +54,16 @@ device does not know it yet; that is why the browser warns. Install it once, and
 
 def fingerprint_of(certificate: bytes) -> str:
     """SHA-256 of a PEM certificate as people compare it: 32 pairs of hexadecimal digits with colons."""
-    digest = x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256())
-    return digest.hex(":").upper()
+    return _digest(certificate).hex(":").upper()
+
+
+def sha256_of(certificate: bytes) -> str:
+    """The same as programs compare it: 64 small hexadecimal digits."""
+    return _digest(certificate).hex()
+
+
+def _digest(certificate: bytes) -> bytes:
+    return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256())
 
 
 class TrustPage:

@@ -94,6 +94,7 @@ class _HttpProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.access_log = False  # whatever loggers are set to: tickets and tokens stand in queries
         self.app = _with_certificate(self.app, transport)
         self._is_counted = True
         if not self.crowd.enter(self._host) or len(self.connections) > CONNECTIONS_MAX:
@@ -173,7 +174,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
 
 def _with_certificate(app: ASGIApp, transport: Any) -> ASGIApp:
-    """The application, told the certificate that the client of `transport` has shown."""
+    """The application, told the certificate that the client of `transport` has shown, and how to cut it off."""
     tls = transport.get_extra_info("ssl_object")
     der = None if tls is None else tls.getpeercert(binary_form=True)
     chain = [] if der is None else [ssl.DER_cert_to_PEM_cert(der)]
@@ -184,7 +185,8 @@ def _with_certificate(app: ASGIApp, transport: Any) -> ASGIApp:
             refused = Response("a body has one length", 400, {"Connection": "close"})
             await refused(scope, receive, send)
             return
-        extensions = {**scope.get("extensions", {}), "tls": {"client_cert_chain": chain}}
+        tls_and_abort = {"tls": {"client_cert_chain": chain}, "abort": {"now": transport.abort}}
+        extensions = {**scope.get("extensions", {}), **tls_and_abort}
         await app({**scope, "extensions": extensions}, receive, send)
 
     return told

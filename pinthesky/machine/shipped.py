@@ -1,4 +1,4 @@
-"""Where that lies which comes with the package beside its modules: units, handlers, the built console, reference."""
+"""Where that lies which comes with the package beside its modules: units, handlers, pins, the console, …"""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Literal
 
 from pinthesky.errors import NotFound
 
-Kind = Literal["console", "handlers", "reference", "systemd"]
+Kind = Literal["console", "handlers", "reference", "requirements", "sd-card", "systemd"]
 _IN_CHECKOUT: Mapping[Kind, str] = {
     "console": "console/dist",
     "handlers": "service/handlers",
     "reference": "docs/reference",
+    "requirements": "service/requirements",
+    "sd-card": "service/sd-card",
     "systemd": "service/systemd",
 }
 

@@ -8,7 +8,10 @@ import secrets
 from dataclasses import dataclass
 from typing import Optional
 
+from pinthesky.errors import InvalidInput
 from pinthesky.model.identifiers import Identifier
+
+EMAIL_MAX = 254
 
 
 class Role(enum.Enum):
@@ -38,12 +41,14 @@ class Email(Identifier):
 
     __slots__ = ()
     _field = "email"
-    _pattern = re.compile(r"(?=.{3,254}\Z)[a-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[a-z0-9-]{1,63}\.)*[a-z0-9-]{1,63}")
+    _pattern = re.compile(r"[a-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@(?:[a-z0-9-]{1,63}\.)*[a-z0-9-]{1,63}")
     _rule = "must be an e-mail address"
 
     @classmethod
     def parse(cls, value: object, field: Optional[str] = None) -> Email:
-        """Take an address in any case."""
+        """Take an address in any case, of at most 254 characters (RFC 5321, 4.5.3.1.3)."""
+        if isinstance(value, str) and len(value.strip()) > EMAIL_MAX:
+            raise InvalidInput(field or cls._field, f"{cls._rule} of at most {EMAIL_MAX} characters")
         return super().parse(value.strip().lower() if isinstance(value, str) else value, field)
 
 

@@ -153,16 +153,11 @@ def _alert(home: Home, occasion: Occasion, *, place: _Place, at: datetime, merge
 
 
 def _place_of(home: Home, thing: ThingName) -> _Place:
-    """A camera's groups and the zone of its location, UTC where nothing says it."""
+    """A camera's groups and the zone of its location; of several the first by name, UTC where nothing says it."""
     names = home.groups.names_of(thing)
-    for name in sorted(names):
+    for group in home.groups.locations(names):
         try:
-            group = home.groups.get(name)
-        except NotFound:
-            continue
-        if group.type == "location" and group.time_zone:
-            try:
-                return _Place(names, name, ZoneInfo(group.time_zone))
-            except (ValueError, LookupError, OSError) as error:
-                logger.warning("The time zone of %s cannot be used: %s", name, error)
+            return _Place(names, group.name, ZoneInfo(group.time_zone))
+        except (ValueError, LookupError, OSError) as error:
+            logger.warning("The time zone of %s cannot be used: %s", group.name, error)
     return _Place(names, None, UTC)

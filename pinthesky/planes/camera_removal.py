@@ -74,6 +74,7 @@ def _carry_on(home: Home, removal: Removal) -> bool:
         home.cameras.remove(thing)
         home.shadows.delete(thing)
         home.groups.forget_camera(thing)
+        home.stream_tokens.forget_camera(thing)
         removal = replace(removal, detached=True)
         home.table.write(Put(_record(removal)))
     done = [home.health.forget_camera(thing, removal.removed_at)]

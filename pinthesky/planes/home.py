@@ -19,6 +19,7 @@ from pinthesky.planes.ports import (
     Media,
     Notifier,
     People,
+    PictureLabels,
     Releases,
     Shadows,
     SignIns,
@@ -35,8 +36,10 @@ from pinthesky.planes.records.jobs import JobRecords
 from pinthesky.planes.records.motion_events import MotionEvents
 from pinthesky.planes.records.motion_minutes import MotionMinutes
 from pinthesky.planes.records.pushes import Pushes
+from pinthesky.planes.records.recognitions import Recognitions
 from pinthesky.planes.records.registrations import Registrations
 from pinthesky.planes.records.shares import Shares
+from pinthesky.planes.records.stream_tokens import StreamTokens
 from pinthesky.planes.records.subscriptions import Subscriptions
 from pinthesky.planes.records.tags import Tags
 from pinthesky.planes.records.tickets import Tickets
@@ -79,6 +82,12 @@ class Home:
     video_prefix: KeyPrefix = VIDEO_PREFIX
     image_prefix: KeyPrefix = IMAGE_PREFIX
     retention: Retention = Retention()
+    has_picture_streams: bool = False
+    """Whether this home's web server shows `stream.mjpeg`."""
+    labels: PictureLabels | None = None
+    """What says what is to be seen in the stills of events; None: nobody is asked."""
+    labels_per_month: int = 0
+    """In how many pictures at most."""
 
     @cached_property
     def page_tokens(self) -> PageTokens:
@@ -136,6 +145,11 @@ class Home:
         return MotionEvents(self.table, self.retention.clips_days)
 
     @cached_property
+    def recognitions(self) -> Recognitions:
+        """What was recognised in the stills of events."""
+        return Recognitions(self.table, self.retention.clips_days)
+
+    @cached_property
     def motion_minutes(self) -> MotionMinutes:
         """How much of each minute was motion."""
         return MotionMinutes(self.table, self.retention.clips_days)
@@ -154,6 +168,11 @@ class Home:
     def shares(self) -> Shares:
         """The shared clips."""
         return Shares(self.table, self.secret)
+
+    @cached_property
+    def stream_tokens(self) -> StreamTokens:
+        """With what pages of others show a camera."""
+        return StreamTokens(self.table)
 
     @cached_property
     def subscriptions(self) -> Subscriptions:

@@ -19,10 +19,21 @@ from pinthesky.planes.records.jobs import RETRIES_MAX, TIMEOUT_MAX_MINUTES, Abor
 CAMERAS_MAX = 1000
 GROUPS_MAX = 50
 STEP_TIMEOUT_S = 3600
+TIMEOUT_MINUTES = 60
+UPDATE_TIMEOUT_MINUTES = 120
+"""A first Zero takes the most of an hour for it, and may have to go back."""
+ONE_BY_ONE = Rollout(maximum_per_minute=1)
+"""Of what may leave a camera useless: when one does not come back, others have not begun."""
+NOT_ALL_AT_ONCE = Rollout(maximum_per_minute=10)
+"""Of what stops a camera for a while."""
+HALF_FAILED = Abort(threshold_percent=50, minimum_executed=2)
 HEALTH_TIMEOUT_S = 300
 
 Service = Literal["pinthesky", "pits-device-client"]
 Journal = Literal["pinthesky", "pits-device-client", "pinthesky-admin", "pinthesky-upgrade"]
+Timeout = Annotated[
+    int, Meta(ge=1, le=TIMEOUT_MAX_MINUTES, description="Of one camera's execution, from its beginning.")
+]
 Description = Annotated[str, Meta(max_length=200)]
 
 
@@ -55,17 +66,17 @@ class RestartParameters(Struct, kw_only=True, forbid_unknown_fields=True, rename
 
 
 class _Order(Struct, kw_only=True, forbid_unknown_fields=True, rename="camel", tag_field="type"):
-    """What every order says. The cameras named and those that are now in the groups get the job."""
+    """What every order says. The cameras named and those that are now in the groups get the job.
+
+    What is not said of rollout, abort and time-out is what suits the kind of job; null is for none.
+    """
 
     cameras: Annotated[list[ThingName], Meta(max_length=CAMERAS_MAX)] = []
     groups: Annotated[list[GroupName], Meta(max_length=GROUPS_MAX)] = []
     description: Description = ""
     rollout: Rollout | None = None
     abort: Abort | None = None
-    timeout_in_minutes: (
-        Annotated[int, Meta(ge=1, le=TIMEOUT_MAX_MINUTES, description="Of one camera's execution, from its beginning.")]
-        | None
-    ) = None
+    timeout_in_minutes: Timeout | None = TIMEOUT_MINUTES
     retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX, description="Further tries of a camera that failed.")] = 0
 
 
@@ -73,6 +84,9 @@ class UpdateJob(_Order, kw_only=True, tag="update"):
     """Install a known release, and go back if it does not run."""
 
     parameters: UpdateParameters
+    rollout: Rollout | None = ONE_BY_ONE
+    abort: Abort | None = HALF_FAILED
+    timeout_in_minutes: Timeout | None = UPDATE_TIMEOUT_MINUTES
 
     def steps(self, releases: Sequence[Release]) -> list[dict[str, Any]]:
         """Address and SHA-256 of the wheel are those of its manifest."""
@@ -88,6 +102,8 @@ class RebootJob(_Order, kw_only=True, tag="reboot"):
     """Start the machine anew."""
 
     parameters: NoParameters = field(default_factory=NoParameters)
+    rollout: Rollout | None = NOT_ALL_AT_ONCE
+    abort: Abort | None = HALF_FAILED
 
     def steps(self, _releases: Sequence[Release]) -> list[dict[str, Any]]:
         """One step."""
@@ -118,6 +134,8 @@ class RotateCertificateJob(_Order, kw_only=True, tag="rotate-certificate"):
     """Have the machine make a new key, and get a certificate for it."""
 
     parameters: NoParameters = field(default_factory=NoParameters)
+    rollout: Rollout | None = ONE_BY_ONE
+    abort: Abort | None = HALF_FAILED
 
     def steps(self, _releases: Sequence[Release]) -> list[dict[str, Any]]:
         """One step."""
@@ -128,6 +146,8 @@ class RestartJob(_Order, kw_only=True, tag="restart"):
     """Stop and start services."""
 
     parameters: RestartParameters = field(default_factory=RestartParameters)
+    rollout: Rollout | None = NOT_ALL_AT_ONCE
+    abort: Abort | None = HALF_FAILED
 
     def steps(self, _releases: Sequence[Release]) -> list[dict[str, Any]]:
         """They are started again, and then looked at."""

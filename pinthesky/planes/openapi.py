@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from pinthesky.model.identifiers import Identifier
-from pinthesky.planes.routing import Problem, Route
+from pinthesky.planes.routing import MOTION_JPEG, MotionJpeg, Problem, Route
 from pinthesky.version import __version__
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -31,8 +31,10 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     kinds: dict[Any, None] = {Problem: None}
     for route in routes:
         kinds |= dict.fromkeys(route.types[name] for name in ("query", "body", "return") if name in route.types)
-    kinds.pop(type(None), None)
+    for without_schema in (type(None), MotionJpeg):
+        kinds.pop(without_schema, None)
     schemas, components = msgspec.json.schema_components(kinds, schema_hook=_identifier, ref_template=_REFERENCE)
+    _speak_ecma((schemas, components))
     schema_of = dict(zip(kinds, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -67,7 +69,9 @@ def _operation(route: Route, schema_of: Mapping[Any, Any], components: Mapping[s
     if route.permission is None:
         del problems["401"], problems["403"]
     success: dict[str, Any] = {"description": "Done"}
-    if route.status != 204:
+    if route.types["return"] is MotionJpeg:
+        success["content"] = {MOTION_JPEG.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}}
+    elif route.status != 204:
         success["content"] = {"application/json": {"schema": schema_of[route.types["return"]]}}
     operation: dict[str, Any] = {
         "operationId": route.operation,
@@ -93,9 +97,30 @@ def _operation(route: Route, schema_of: Mapping[Any, Any], components: Mapping[s
 def _query_parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
     required = schema.get("required", ())
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": properties}
-        for name, properties in schema["properties"].items()
+        {"name": name, "in": "query", "required": name in required, "schema": _without_null(each)}
+        for name, each in schema["properties"].items()
     ]
+
+
+def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a parameter: what is None in our structs is left out of a query."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == len(schema.get("anyOf", ())):
+        return schema
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return {**kinds[0], **rest} if len(kinds) == 1 else {"anyOf": kinds, **rest}
+
+
+def _speak_ecma(schema: Any) -> None:
+    """Make the patterns in a schema those of JSON Schema, which is ECMA-262: it has no end of Python's."""
+    if isinstance(schema, dict):
+        if isinstance(pattern := schema.get("pattern"), str):
+            schema["pattern"] = pattern.replace(r"\Z", "$")
+        for each in schema.values():
+            _speak_ecma(each)
+    elif isinstance(schema, (list, tuple)):
+        for each in schema:
+            _speak_ecma(each)
 
 
 def _identifier(kind: Any) -> dict[str, Any]:

@@ -278,11 +278,16 @@ class Destination:
 
 
 class Notifier(Protocol):
-    """Carries alerts to people: SNS, or mail and webhooks of the hub."""
+    """Carries alerts to people: SNS, or mail, webhooks and web push of the hub."""
 
     @property
     def protocols(self) -> frozenset[str]:
         """What can be carried here."""
+        ...
+
+    @property
+    def push_key(self) -> str | None:
+        """What browsers subscribe with (the VAPID public key, base64url); None where `webpush` is not carried."""
         ...
 
     def enlist(self, destination: Destination) -> None:
@@ -388,6 +393,17 @@ class AccessTokens(Protocol):
 
     def person_of(self, token: str) -> PersonId:
         """Who has signed in. Raises NotAuthorized: forged, expired, of another kind, or for somebody else's use."""
+        ...
+
+
+class PictureLabels(Protocol):
+    """Says what is to be seen in a picture. The hub has none: there cameras that can see for themselves do."""
+
+    def of(self, picture: MediaKey) -> Mapping[str, float]:
+        """Names with their confidence (0 to 1), as `pinthesky.model.labels` bounds them.
+
+        Raises NotFound (no such picture), InvalidInput (it is none that can be read), NotAuthorized. Each call costs.
+        """
         ...
 
 

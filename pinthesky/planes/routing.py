@@ -111,6 +111,14 @@ class HttpAnswer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class MotionJpeg(msgspec.Struct):
+    """What a route answers whose answer is JPEG after JPEG: the hub's web server shows them; nobody else has any."""
+
+
+MOTION_JPEG_BOUNDARY = "picture"
+MOTION_JPEG = f"multipart/x-mixed-replace; boundary={MOTION_JPEG_BOUNDARY}"
+
+
 class Problem(msgspec.Struct, omit_defaults=True, rename="camel"):
     """The body of every answer that is an error."""
 
@@ -244,6 +252,8 @@ class Router:
         if "body" in route.types:
             arguments["body"] = _decoded(request.body, route.types["body"])
         result = route.function(call, **arguments)
+        if isinstance(result, MotionJpeg):
+            return HttpAnswer(route.status, b"", {"Content-Type": MOTION_JPEG, "Cache-Control": "no-store"})
         body = b"" if route.status == 204 else msgspec.json.encode(result, enc_hook=plain)
         headers = {"Content-Type": "application/json"} if body else {}
         return HttpAnswer(route.status, body, {**headers, "Cache-Control": "no-store"})
@@ -299,9 +309,14 @@ def _converted(query: dict[str, str], kind: Any) -> Any:
     if sum(map(len, (*query, *query.values()))) > QUERY_MAX:
         raise InvalidInput("query", f"must have at most {QUERY_MAX} characters")
     try:
-        return msgspec.convert(query, kind, strict=False, dec_hook=_identifier)
+        found = msgspec.convert(query, kind, strict=False, dec_hook=_identifier)
     except msgspec.ValidationError as error:
         raise _named(error, "query") from error
+    for each in msgspec.structs.fields(kind):
+        # msgspec takes the text `null` for None where a number may be: a filter that somebody meant would be gone.
+        if each.encode_name in query and getattr(found, each.name) is None:
+            raise InvalidInput(each.encode_name, "must not be null: leave it out")
+    return found
 
 
 def _decoded(body: bytes, kind: Any) -> Any:

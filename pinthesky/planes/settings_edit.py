@@ -144,6 +144,13 @@ def reported_mode(shadow: ShadowState) -> ModeSettings:
     return _mode_in(shadow.reported if "mode" in shadow.reported else shadow.desired)
 
 
+def is_private(home: Home, thing: ThingName, now_s: float) -> bool:
+    """Whether a camera is, or is meant to be, in privacy: what was asked for counts before the camera has heard it."""
+    shadow = home.shadows.get(thing) or NOTHING
+    modes = (desired_mode(shadow), reported_mode(shadow))
+    return any(each.mode == "privacy" and (each.until is None or each.until > now_s) for each in modes)
+
+
 def _mode_in(state: State) -> ModeSettings:
     try:
         return cast("ModeSettings", parse_section("mode", _fields_of(state, "mode"), ModeSettings()))

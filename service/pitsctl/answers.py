@@ -1,8 +1,8 @@
 """What an installation is told: every value of the wizard's screens, the same by flag, environment or YAML file.
 
-One struct for each screen. A flag is the field's name with dashes behind its section's (`--camera-rotation`), a variable
-`PITSCTL_` and the same in capitals, a key of the file `camera: {rotation: …}`. A flag wins over the environment,
-that over the file, that over what was found on the machine, that over the default.
+One struct for each screen. A flag is the field's name with dashes behind its section's (`--camera-rotation`), a
+variable `PITSCTL_` and the same in capitals, a key of the file `camera: {rotation: …}`. A flag wins over the
+environment, that over the file, that over what was found on the machine, that over the default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A screen's values."""
 
 
-class Connection(_Section):
+class Connection(_Section, frozen=True):
     """How the machine is reached; everything else about it is in OpenSSH's own configuration."""
 
     host: Annotated[str, Meta(max_length=255)] = ""
@@ -27,7 +27,7 @@ class Connection(_Section):
     identity_file: str = ""
 
 
-class Home(_Section):
+class Home(_Section, frozen=True):
     """Where the camera belongs.
 
     `kind` aws: with credentials of the workstation, by boto3. code: by registration (RFC 8628) at `address`, a hub's or
@@ -42,7 +42,7 @@ class Home(_Section):
     region: Name = ""
 
 
-class Cloud(_Section):
+class Cloud(_Section, frozen=True):
     """Names in the cloud; empty: those of the deployment that is found, else the default of each."""
 
     thing: Name = ""
@@ -52,7 +52,7 @@ class Cloud(_Section):
     role_alias: Name = ""
 
 
-class Storage(_Section):
+class Storage(_Section, frozen=True):
     """Where clips and stills go."""
 
     enabled: bool = True
@@ -61,7 +61,7 @@ class Storage(_Section):
     image_prefix: Name = "capture_images"
 
 
-class Camera(_Section):
+class Camera(_Section, frozen=True):
     """The camera, and how it is used; what is left empty is the preset's for this model and sensor."""
 
     device: Annotated[str, Meta(max_length=500)] = "auto"
@@ -74,7 +74,7 @@ class Camera(_Section):
     recording_window: Annotated[str, Meta(pattern=r"^([0-2]?[0-9]-[0-2]?[0-9])?\Z")] = ""
 
 
-class CloudWatch(_Section):
+class CloudWatch(_Section, frozen=True):
     """Logs and metrics in the cloud: off, since they cost money."""
 
     enabled: bool = False
@@ -84,24 +84,25 @@ class CloudWatch(_Section):
     event_type: Literal["logs", "emf", "all"] = "logs"
 
 
-class DataPlane(_Section):
+class DataPlane(_Section, frozen=True):
     """The sockets over which answers and live view go."""
 
     enabled: bool = True
     endpoint: Annotated[str, Meta(max_length=255)] = ""
 
 
-class Paths(_Section):
+class Paths(_Section, frozen=True):
     """What may be chosen of the machine's folders; the others are those of the units."""
 
     root: Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._/-]{0,200}\Z")] = "/"
     """Below which folder everything is put: another than / prepares a mounted card or an image."""
     spool_max_mb: Annotated[int, Meta(ge=64, le=1_000_000)] | None = None
-    client: Literal["python", "cpp"] = "python"
+    client: Literal["", "python", "cpp"] = ""
+    """The device client; empty: aws-iot-device-client where it is there already, else ours."""
     upgrade_sources: tuple[str, ...] = ()
 
 
-class Answers(_Section):
+class Answers(_Section, frozen=True):
     """Everything, section by section, in the order of the wizard's screens."""
 
     connection: Connection = Connection()

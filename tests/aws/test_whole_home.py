@@ -18,7 +18,7 @@ from moto.iotdata.models import iotdata_backends
 from pinthesky.aws import lambda_handlers
 from pinthesky.aws.adapters.access_tokens import issuer_of
 from pinthesky.aws.clients import Clients
-from pinthesky.errors import InvariantBroken, Unavailable
+from pinthesky.errors import Unavailable
 from pinthesky.model.identifiers import MediaKey
 from pinthesky.planes.routing import HttpRequest
 from tests.conversion.test_streams import bare
@@ -94,7 +94,7 @@ class Account(NamedTuple):
 @pytest.fixture
 def account(moto_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     clients = local_clients(moto_port)
-    for service in ("cognito-idp", "dynamodb", "iot", "iot-data", "s3", "secretsmanager", "sns"):
+    for service in ("cognito-idp", "dynamodb", "iot", "iot-data", "s3", "sns"):
         clients._clients[service, clients._endpoint_url] = moto_clients(moto_port).get(service)
     end = secrets.token_hex(6)
     bucket, table = new_bucket(moto_port), new_table(moto_port, lambda: START_S)
@@ -107,12 +107,10 @@ def account(moto_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
     iot.create_policy(policyName=f"camera-{end}", policyDocument='{"Version": "2012-10-17", "Statement": []}')
     iot.create_thing_group(thingGroupName=f"cameras-{end}")
     topic = clients.get("sns").create_topic(Name=f"alerts-{end}")["TopicArn"]
-    secret = clients.get("secretsmanager").create_secret(Name=f"home-{end}", SecretString="s" * 40)["ARN"]
     environment = {
         "AWS_REGION": REGION,
         "PITS_TABLE": table._name,
         "PITS_MEDIA_BUCKET": bucket,
-        "PITS_SECRET": secret,
         "PITS_CONSOLE": "https://home.test",
         "PITS_CONNECTIONS_ENDPOINT": ENDPOINT,
         "PITS_USER_POOL": pool,
@@ -253,12 +251,11 @@ def test_links_of_the_media_are_signed_for_the_region(account: Account):
     assert f"/{REGION}/s3/aws4_request" in parse_qs(urlsplit(url).query)["X-Amz-Credential"][0]
 
 
-def test_a_secret_that_is_too_short_is_refused(account: Account, monkeypatch: pytest.MonkeyPatch):
-    arn = account.clients.get("secretsmanager").create_secret(Name=secrets.token_hex(6), SecretString="x")["ARN"]
-    monkeypatch.setenv("PITS_SECRET", arn)
+def test_every_function_of_a_home_has_the_same_secret(account: Account):
+    first = lambda_handlers._entrances().home.secret
     _forget()
-    with pytest.raises(InvariantBroken, match="at least 32"):
-        lambda_handlers.schedule({"chore": "silence"}, Context())
+    assert lambda_handlers._entrances().home.secret == first
+    assert len(first) == 32
 
 
 def test_an_account_that_is_out_of_reach_is_unavailable(account: Account, monkeypatch: pytest.MonkeyPatch):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -389,6 +391,55 @@ def test_a_clip_without_a_picture_says_what_it_is(visit: Visit):
     box = clip_buttons(tab).first.locator(".picture").bounding_box()
     assert box is not None
     assert box["width"] / box["height"] == pytest.approx(16 / 9, abs=0.02)
+
+
+def test_a_page_of_another_site_shows_a_camera_until_its_token_is_revoked(
+    fleet: Fleet, browser: Browser, owner: Console
+):
+    issued = owner.ask("POST", "/cameras/garden/streamTokens", {"note": "the hall"}).json()
+    address = f"{origin_of(fleet.hub)}/api{issued['path']}"
+    context = browser.new_context()
+    tab = context.new_page()
+    with page_server(f'<img src="{address}">') as other_site:
+        tab.goto(other_site, wait_until="commit")
+        tab.wait_for_function("document.images.length && document.images[0].naturalWidth > 0", timeout=SLOW_MS)
+        with httpx2.stream("GET", address, timeout=20) as stream:
+            times: list[float] = []
+            for line in stream.iter_lines():
+                if line.startswith("X-Timestamp: ") and (at_s := float(line.partition(" ")[2])) not in times:
+                    times.append(at_s)
+                if len(times) == 3:
+                    break
+        # The first is the latest that there was; the next two are made for those who watch.
+        assert 1.5 < times[2] - times[1] < 6
+        assert owner.ask("DELETE", f"/cameras/garden/streamTokens/{issued['id']}").status_code == 204
+        assert httpx2.get(address).status_code == 404
+        eventually(lambda: "pits_stream_viewers 0.0" in owner.browse("GET", "/metrics").text, "the stream has ended")
+    context.close()
+
+
+@contextmanager
+def page_server(page: str) -> Iterator[str]:
+    """Another site on this machine, with one page; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join(5)
 
 
 def test_when_the_hub_ends_this_is_said_and_it_is_found_again(browser: Browser, new_hub: HubProcess):

@@ -18,9 +18,11 @@ import pytest
 from pinthesky.aws.adapters.notifier import PARTITION, SnsNotifier, name_of, subject_of
 from pinthesky.aws.clients import Clients
 from pinthesky.errors import InvalidInput
-from pinthesky.hub.adapters.notifier import HubNotifier
+from pinthesky.hub.adapters.notifier import Carriers, HubNotifier
 from pinthesky.hub.database import Database
 from pinthesky.hub.records import SqliteTable
+from pinthesky.hub.waiting_alerts import WaitingAlerts
+from pinthesky.hub.web_push import WebPush, new_key
 from pinthesky.hub.webhooks import Webhooks
 from pinthesky.model.identifiers import MediaKey, ThingName
 from pinthesky.planes.ports import Alert, Destination, Notifier
@@ -91,6 +93,7 @@ class _Hooks(Webhooks):
     """Webhooks that remember instead of calling."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.called: list[str] = []
 
     def post(self, address: str, document: Mapping[str, Any]) -> None:
@@ -102,6 +105,9 @@ class _NoPictures:
     def read(self, key: MediaKey, *, limit: int) -> bytes:
         raise AssertionError("a webhook gets no picture")
 
+    def url(self, key: MediaKey, *, lifetime_s: int, download_as: str | None = None) -> str:
+        raise AssertionError("a webhook gets no address of a picture")
+
 
 @pytest.fixture
 def topic(moto_port: int) -> Topic:
@@ -109,10 +115,15 @@ def topic(moto_port: int) -> Topic:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Iterator[SqliteTable]:
-    database = Database(tmp_path / "records.sqlite")
-    yield SqliteTable(database)
-    database.close()
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "records.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def table(database: Database) -> SqliteTable:
+    return SqliteTable(database)
 
 
 @pytest.fixture
@@ -140,8 +151,8 @@ def world(request) -> Iterator[World]:
     else:
         hooks, crashes = _Hooks(), threading.Event()
         notifier = HubNotifier(
-            mailer=None,
-            webhooks=hooks,
+            carriers=Carriers(hooks, WebPush(new_key(), contact="mailto:hub@example.com")),
+            waiting=WaitingAlerts(request.getfixturevalue("database")),
             pictures=_NoPictures(),
             console="https://home.test",
             on_crash=lambda _name, _error: crashes.set(),
@@ -176,6 +187,10 @@ def test_what_is_no_destination_is_refused(world: World):
 
 def test_every_protocol_that_is_carried_is_named(world: World):
     assert "https" in world.notifier.protocols
+
+
+def test_browsers_are_given_a_key_where_they_are_reached(world: World):
+    assert (world.notifier.push_key is not None) == ("webpush" in world.notifier.protocols)
 
 
 def test_forgetting_what_is_not_known_is_no_error(world: World):

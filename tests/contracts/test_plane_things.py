@@ -16,7 +16,6 @@ import pytest
 from cryptography import x509
 
 from pinthesky.aws.adapters.things import CameraDefaults, IotThings
-from pinthesky.aws.amazon_roots import AMAZON_ROOTS
 from pinthesky.aws.clients import Clients
 from pinthesky.errors import Conflict, InvalidInput, NotFound, Unavailable
 from pinthesky.hub.adapters.things import HubThings
@@ -24,6 +23,7 @@ from pinthesky.hub.authority import Authority
 from pinthesky.hub.camera_folder import HubAddress
 from pinthesky.hub.database import Database
 from pinthesky.hub.registry import Registry
+from pinthesky.model.amazon_roots import AMAZON_ROOTS
 from pinthesky.model.identifiers import ThingName
 from pinthesky.planes.ports import Things
 from tests.planes.fakes import FakeThings

@@ -508,6 +508,15 @@ def test_a_camera_is_added_listed_and_removed(tmp_path, capsys, monkeypatch):
     assert run_main(capsys, "--data", data, "cameras") == (0, "", "")
 
 
+def test_a_camera_is_told_the_one_address_on_which_the_hub_listens(tmp_path, capsys):
+    data = tmp_path / "hub"
+    data.mkdir(mode=0o700)
+    (data / "hub.toml").write_text('[listen]\naddress = "127.0.0.1"\n')
+    code, said, _ = run_main(capsys, "--data", data, "add-camera", "garden", "--to", tmp_path / "garden")
+    assert (code, "looks for this hub at 127.0.0.1" in said) == (0, True)
+    assert "127.0.0.1" in (tmp_path / "garden" / "device-client.json").read_text()
+
+
 KNOWN_TO_CPP = {
     *("endpoint", "cert", "key", "root-ca", "thing-name", "logging.level", "logging.type"),
     *("jobs.enabled", "jobs.handler-directory", "tunneling.enabled", "device-defender.enabled"),

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from pinthesky.errors import NotAuthorized
 from pinthesky.hub import control_plane_site
 from pinthesky.hub.control_plane_site import ControlPlaneSite
+from pinthesky.hub.picture_streams import PictureStreams
 from pinthesky.model.people import Person, PersonId, Role
 from pinthesky.planes.routing import BODY_MAX, HttpAnswer, HttpRequest
 
@@ -44,9 +45,13 @@ def planes() -> Planes:
     return Planes()
 
 
+def site_of(planes: Planes) -> ControlPlaneSite:
+    return ControlPlaneSite(planes.serve, person_of, PictureStreams(lambda *_: None))
+
+
 @pytest.fixture
 def browser(planes: Planes) -> TestClient:
-    return TestClient(Starlette(routes=ControlPlaneSite(planes.serve, person_of).routes()))
+    return TestClient(Starlette(routes=site_of(planes).routes()))
 
 
 GOOD = {"Authorization": "Bearer good"}
@@ -79,7 +84,7 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(planes, browser):
 
 def test_strangers_are_slowed_down_and_people_are_not_slowed_by_them(planes, monkeypatch):
     monkeypatch.setattr(control_plane_site, "STRANGERS_PER_MINUTE", 3)
-    browser = TestClient(Starlette(routes=ControlPlaneSite(planes.serve, person_of).routes()))
+    browser = TestClient(Starlette(routes=site_of(planes).routes()))
     bad = {"Authorization": "Bearer bad"}
     answers = [browser.get("/api/registrations/x", headers=headers) for headers in ({}, bad, {}, {}, bad)]
     assert [answer.status_code for answer in answers] == [200, 401, 200, 429, 429]
@@ -89,7 +94,7 @@ def test_strangers_are_slowed_down_and_people_are_not_slowed_by_them(planes, mon
 
 def test_a_person_who_asks_without_end_is_slowed_down(planes, monkeypatch):
     monkeypatch.setattr(control_plane_site, "REQUESTS_PER_MINUTE", 3)
-    browser = TestClient(Starlette(routes=ControlPlaneSite(planes.serve, person_of).routes()))
+    browser = TestClient(Starlette(routes=site_of(planes).routes()))
     assert [browser.get("/api/x", headers=GOOD).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 

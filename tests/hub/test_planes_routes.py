@@ -1,6 +1,7 @@
 """Every route through the hub's HTTP: by everybody, as the table of the planes says by hand; and made-up requests.
 
-What is made up comes from the OpenAPI document: it breaks nothing, and what is answered is what the document says.
+What is made up, right and wrong, comes from the OpenAPI document by schemathesis: it breaks nothing, and what is
+answered is what the document says: status, type and schema. What the document does not allow is not taken.
 """
 
 from __future__ import annotations
@@ -12,30 +13,49 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import pytest
+import requests
+import schemathesis
 import tomllib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from schemathesis import APIOperation, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
+from pinthesky.errors import NotFound
 from pinthesky.hub import control_plane_site
-from pinthesky.planes.control_plane.surface import ROUTER, document
+from pinthesky.hub.adapters.notifier import HubNotifier
+from pinthesky.hub.web_push import WebPush
+from pinthesky.planes.alerts import destination_of
+from pinthesky.planes.control_plane.surface import ROUTER
 from pinthesky.planes.pushes import push
 from pinthesky.planes.records.pushes import Push
+from pinthesky.planes.records.subscriptions import SubscriptionId
+from tests.hub.test_notifier import ALERT
 from tests.planes.home import GARDEN, HALL
 from tests.planes.peopled_home import START
 from tests.support.hostile_clients import RawSocket
-from tests.support.openapi_examples import ODD_TEXT, Operation, operations
 from tests.support.planes_at_hub import HubOfPlanes
 
 TABLE = tomllib.loads((Path(__file__).parents[1] / "planes" / "authorization_table.toml").read_text(encoding="utf-8"))
-OPERATIONS = operations(document())
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
+SCHEMA = schemathesis.openapi.from_path(REFERENCE)
+# Who asks is the business of the table; here everybody is the owner.
+SCHEMA.config.generation.update(with_security_parameters=False)
+Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = {"long": 400, "short": 40}.get(os.environ.get("SOAK", "long"), 400)
 COLUMNS = ("owner", "member", "viewer", "guest", "hidden", "stranger", "nobody")
-WEBPUSH_ROWS = ("POST /subscriptions",)
-"""At home nothing carries `webpush`, which is what everybody may subscribe to: 400, after the question who may."""
 _ROUTE = re.compile(r"(?P<method>[A-Z]+) (?P<path>/\S*)(?P<variant> .*)?")
 
 
@@ -54,8 +74,6 @@ def expected_of(row: str) -> dict[str, str]:
     cells = dict(zip(COLUMNS, TABLE["routes"][row].split(), strict=True))
     # Who was uninvited has a token that is good for nothing any more, not even where none is needed.
     cells["stranger"] = "401"
-    if row in WEBPUSH_ROWS:
-        cells |= dict.fromkeys(("owner", "member", "viewer", "guest"), "400")
     return cells
 
 
@@ -93,41 +111,86 @@ def test_every_route_is_asked_for_through_http():
     assert {f"{route.method} {route.path}" for route in ROUTER.routes} <= set(TABLE["routes"])
 
 
-def check_made_up_requests(stage: HubOfPlanes, operation: Operation, examples: int) -> None:
+def is_made_up(operation: Operation, mode: GenerationMode) -> bool:
+    """Whether there is anything in which a request of this operation could be wrong."""
+    has_parts = bool(list(operation.iter_parameters())) or bool(list(operation.body))
+    return has_parts or mode is GenerationMode.POSITIVE
+
+
+MADE_UP = [
+    pytest.param(operation, mode, id=f"{operation.method} {operation.path} {mode.value}")
+    for operation in (each.ok() for each in SCHEMA.get_all_operations() if isinstance(each, Ok))
+    for mode in GenerationMode
+    if is_made_up(operation, mode)
+]
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as made:
+        yield made
+
+
+def check_made_up_requests(
+    stage: HubOfPlanes, session: requests.Session, operation: Operation, *, mode: GenerationMode, examples: int
+) -> None:
     names = dict(stage.names("owner"))
+    token = stage.people["owner"].tokens["access_token"]
 
     @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
-    @given(data=st.data())
-    def ask(data: st.DataObject) -> None:
-        path, is_odd = operation.path, False
-        for name in operation.parameters("path"):
-            known = st.just(names[name])
-            value = data.draw(known | known | ODD_TEXT, label=name)
-            is_odd |= value in ("", ".", "..") or "/" in value  # another path
-            path = path.replace(f"{{{name}}}", quote(value, safe=""))
-        asked = operation.parameters("query")
-        chosen = data.draw(st.sets(st.sampled_from(sorted(asked)), max_size=3)) if asked else set()
-        query = {name: str(data.draw(operation.examples(asked[name]), label=name)) for name in sorted(chosen)}
-        body = None if operation.body is None else data.draw(operation.examples(operation.body), label="body")
-        status, answer = stage.ask("owner", operation.method.upper(), path, body, **query)
-        assert status < 500, (status, answer)
-        if not is_odd:
-            operation.check(status, answer)
+    @given(case=operation.as_strategy(generation_mode=mode), is_there=st.booleans())
+    def ask(case: schemathesis.Case, is_there: bool) -> None:
+        if is_there:
+            # Random names are of nothing that there is.
+            case.path_parameters.update({name: names[name] for name in case.path_parameters})
+        answer = case.call(
+            f"{stage.people['owner'].origin}/api",
+            session=session,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=20,
+            stream=False,
+        )
+        case.validate_response(answer, checks=[*CHECKS, *([] if is_there else [negative_data_rejection])])
 
     ask()
     if operation.method != "get":
         stage.restore()
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
-def test_made_up_requests_are_answered_as_the_document_says(stage: HubOfPlanes, operation: Operation):
-    check_made_up_requests(stage, operation, 3)
+@pytest.mark.parametrize("operation, mode", MADE_UP)
+def test_made_up_requests_are_answered_as_the_document_says(
+    stage: HubOfPlanes, session: requests.Session, operation: Operation, mode: GenerationMode
+):
+    check_made_up_requests(stage, session, operation, mode=mode, examples=3)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.method} {each.path}")
-def test_very_many_made_up_requests_are(stage: HubOfPlanes, operation: Operation):
-    check_made_up_requests(stage, operation, EXAMPLES)
+@pytest.mark.parametrize("operation, mode", MADE_UP)
+def test_very_many_made_up_requests_are(
+    stage: HubOfPlanes, session: requests.Session, operation: Operation, mode: GenerationMode
+):
+    check_made_up_requests(stage, session, operation, mode=mode, examples=EXAMPLES)
+
+
+def test_a_browser_that_has_unsubscribed_is_subscribed_no_longer(stage: HubOfPlanes, monkeypatch: pytest.MonkeyPatch):
+    def gone(*_: object) -> None:
+        raise NotFound("the browser has unsubscribed")
+
+    monkeypatch.setattr(WebPush, "send", gone)
+    notifier, rule = stage.home.notifier, stage.names("member")["subscription"]
+    assert isinstance(notifier, HubNotifier)
+    subscription = stage.home.subscriptions.get(SubscriptionId(rule))
+    notifier.deliver(ALERT, [destination_of(subscription)])
+    notifier.step()
+    assert stage.ask("member", "GET", f"/subscriptions/{rule}")[0] == 404
+    stage.restore()
+
+
+def test_the_key_of_web_push_stays_the_same(stage: HubOfPlanes):
+    key = stage.ask_for("viewer", "GET", "/push/key")["publicKey"]
+    again = WebPush((stage.data / "authority" / "push.key").read_bytes(), contact="mailto:a@example.com")
+    assert key == again.public_key
+    assert (stage.data / "authority" / "push.key").stat().st_mode & 0o077 == 0
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, NotFound, Unavailable
+from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub import shadow_document
 from pinthesky.model.commands import parse_command
 from pinthesky.model.identifiers import ConnectionId, MediaKey, ThingName
@@ -269,6 +269,27 @@ class FakeConverter:
         self.converted.append((source, timestamps))
 
 
+class FakePictureLabels:
+    """Sees in each picture of `media` what a test has put into it; `failure` is raised in place of an answer."""
+
+    def __init__(self, media: FakeMedia) -> None:
+        self._media = media
+        self.seen: dict[MediaKey, dict[str, float]] = {}
+        self.asked: list[MediaKey] = []
+        self.failure: PinTheSkyError | None = None
+
+    def of(self, picture: MediaKey) -> Mapping[str, float]:
+        self.asked.append(picture)
+        if self.failure is not None:
+            raise self.failure
+        found = self._media.describe(picture)
+        if found is None:
+            raise NotFound(f"there is no picture {picture}")
+        if found.content_type != "image/jpeg":
+            raise InvalidInput("picture", "is no JPEG")
+        return self.seen.get(picture, {})
+
+
 class FakeConnections:
     """Sockets: what was posted to each, those that do not keep up, and who may answer whom."""
 
@@ -313,6 +334,7 @@ class FakeNotifier:
     """Keeps what was delivered, and to whom."""
 
     protocols: frozenset[str] = frozenset({"email", "https", "webpush"})
+    push_key: str | None = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"
     enlisted: dict[str, Destination] = field(default_factory=dict)
     delivered: list[tuple[Alert, list[Destination]]] = field(default_factory=list)
 

@@ -100,6 +100,7 @@ def make_home(tmp_path: Path) -> StagedHome:
         releases=FakeReleases(),
         secret=b"a secret of the tests",
         console="https://home.test",
+        has_picture_streams=True,
     )
 
 

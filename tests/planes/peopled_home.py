@@ -113,6 +113,7 @@ class PeopledHome:
         video = add_clip(home, thing, START_S - 600, event_id(number))
         ask_for(home, OWNER, "POST", "/tags/dogs/videos", {"videos": [{"video": video, "thingName": thing}]})
         share = ask_for(home, OWNER, "POST", f"/videos/{video}/cameras/{thing}/share", {})
+        stream = ask_for(home, OWNER, "POST", f"/cameras/{thing}/streamTokens", {})
         home.media.store(f"capture_images/{thing}/thumbnail_latest.jpg", b"jpeg", "image/jpeg")
         home.shadows.desire(thing, {"camera": {"framerate": 20}})
         say(home, thing, "health_end", cpu_used=1.0)
@@ -122,6 +123,7 @@ class PeopledHome:
             "thing": str(thing),
             "video": str(video),
             "share": share["id"],
+            "stream": stream["id"],
             "token": share["url"].rpartition("/")[2],
             "timestamp": str(reports[0]["timestamp"]),
         }
@@ -147,6 +149,7 @@ class PeopledHome:
 
 
 QUERIES: dict[str, dict[str, object]] = {
+    "GET /cameras/{thing}/stream.mjpeg": {"token": "A" * 43},
     "GET /cameras/{thing}/timeline": {"startTime": int(START_S - 3600) * 1000, "endTime": int(START_S) * 1000},
 }
 BODIES: dict[str, Any] = {
@@ -163,6 +166,7 @@ BODIES: dict[str, Any] = {
     "POST /videos/{video}/cameras/{thing}/tags": {"tags": ["dogs"]},
     "POST /videos/{video}/cameras/{thing}/share": {"expiresInSeconds": 600},
     "POST /tags": {"name": "cats"},
+    "POST /cameras/{thing}/streamTokens": {"note": "the hall's tablet"},
     "PUT /tags/{tag}": {"description": "barking"},
     "POST /tags/{tag}/videos": {"videos": [{"video": video_id(START_S - 600, event_id(0)), "thingName": "garden"}]},
     "POST /subscriptions": {"protocol": "webpush", "endpoint": WEBPUSH},

@@ -57,6 +57,19 @@ def test_a_push_reaches_every_console_whose_person_sees_the_camera(fleet):
     assert len(heard(fleet, consoles[GUEST.id])) == 1
 
 
+def test_a_clock_that_is_set_back_hides_nothing_from_who_catches_up(fleet):
+    seen = push(fleet)
+    fleet.clock.now_s -= 3600
+    missed = [push(fleet).id for _ in range(2)]
+    # Another process, which has only the table.
+    fleet.__dict__.pop("pushes")
+    missed.append(push(fleet).id)
+    assert missed == sorted(missed)
+    assert missed[0] > seen.id
+    found = [each["id"] for each in list_all(fleet, OWNER, "/events", after=seen.id)]
+    assert [each for each in found if each > seen.id] == missed
+
+
 def test_what_only_owners_may_know_reaches_owners_alone(fleet):
     owner, member = connect(fleet, OWNER), connect(fleet, MEMBER)
     push(fleet, type="job_progress", job="job-1", status="QUEUED")

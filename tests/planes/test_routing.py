@@ -24,6 +24,7 @@ routes = Routes("cameras")
 class Listing(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
     next_token: Optional[str] = None
+    since_time: Optional[int] = None
 
 
 class Camera(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -143,6 +144,11 @@ def test_a_bad_body_names_its_field_and_the_bound(body, field, reason):
 def test_a_bad_query_names_its_parameter(query, field):
     status, problem = ask("GET", "/cameras", who=OWNER, **query)
     assert (status, problem["field"]) == (400, field)
+
+
+def test_a_parameter_is_left_out_and_never_null():
+    status, problem = ask("GET", "/cameras", who=OWNER, sinceTime="null")
+    assert (status, problem["field"]) == (400, "sinceTime")
 
 
 @pytest.mark.parametrize("path, query", [("/nothing\ud800", {}), ("/cameras", {"a\ud800": "b"})])
@@ -267,7 +273,9 @@ def test_the_document_describes_every_route():
     assert [(each["name"], each["in"], each["required"]) for each in listing] == [
         ("limit", "query", False),
         ("nextToken", "query", False),
+        ("sinceTime", "query", False),
     ]
+    assert listing[1]["schema"] == {"type": "string"}
     assert "content" not in made["paths"]["/cameras/{thing}"]["delete"]["responses"]["204"]
     assert made["paths"]["/openapi.json"]["get"]["security"] == []
     json.dumps(made)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -20,13 +22,28 @@ from tests.planes import console as browser
 from tests.planes import home as stage
 from tests.planes.fakes import Clock
 from tests.planes.home import EVERYBODY, StagedHome
+from tests.support import lambda_permissions
 from tests.support.lambda_calls import BUCKET, Context, claims_for, http_answer, http_event, socket_event
 from tests.support.user_pool import CLIENT, ISSUER
 
 
+class GuardedEntrances(Entrances):
+    """The same, each behind the actions that the reference gives its handler."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Everything but a handler is as it was."""
+        found = super().__getattribute__(name)
+        if name not in lambda_permissions.ENTRANCES:
+            return found
+        plain = Entrances(**{each.name: getattr(self, each.name) for each in dataclasses.fields(Entrances)})
+        home = lambda_permissions.guarded(plain.home, name)
+        handler: Callable[..., Any] = getattr(dataclasses.replace(plain, home=home), name)
+        return handler
+
+
 def entrances(given: Home, clock: Clock, **more: Any) -> Entrances:
-    """The functions' ways into a home of the tests."""
-    return Entrances(
+    """The functions' ways into a home of the tests, which may do there what the reference says and no more."""
+    return GuardedEntrances(
         home=given,
         identity=Identity(ISSUER, frozenset({CLIENT})),
         sign_ins=CognitoSignIns(given.table, now_s=clock),

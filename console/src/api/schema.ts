@@ -254,6 +254,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cameras/{thing}/stream.mjpeg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch a camera in an <img>
+         * @description JPEG after JPEG, for whoever has a token of this camera. 409 while the camera is in privacy; only on a hub.
+         */
+        get: operations["watch_stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{thing}/streamTokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tokens with which others watch a camera
+         * @description Those that hold good, without what opens the stream.
+         */
+        get: operations["list_stream_tokens"];
+        put?: never;
+        /**
+         * Let others watch a camera
+         * @description Whoever has the token sees this camera: until it ends or is revoked, and as long as you may see it.
+         */
+        post: operations["issue_stream_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/cameras/{thing}/streamTokens/{stream}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a stream token
+         * @description Streams that it has opened end within seconds.
+         */
+        delete: operations["revoke_stream_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cameras/{thing}/timeline": {
         parameters: {
             query?: never;
@@ -850,6 +914,26 @@ export interface paths {
          * @description Permissions: read, watch, operate, own.
          */
         get: operations["get_myself"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/push/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * With what a browser subscribes to web push
+         * @description 404 where alerts do not reach browsers.
+         */
+        get: operations["get_push_key"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1691,6 +1775,22 @@ export interface components {
             groups: string[];
         };
         /**
+         * IssuedStreamToken
+         * @description A new token. `token` is shown here and never again.
+         */
+        IssuedStreamToken: {
+            /** @description Milliseconds since 1970. */
+            createdAt: number;
+            createdBy: string;
+            expiresAt: number | null;
+            id: string;
+            note: string;
+            /** @description Where the stream is, below the address of this API. */
+            path: string;
+            thingName: string;
+            token: string;
+        };
+        /**
          * IssuedTicket
          * @description A new ticket. `token` is shown here and never again: open a WebSocket with `?Authorization=<token>`.
          */
@@ -1817,6 +1917,15 @@ export interface components {
          */
         Items_StoredReport_: {
             items: components["schemas"]["StoredReport"][];
+            /** @default null */
+            nextToken: string | null;
+        };
+        /**
+         * Items[StreamToken]
+         * @description The answer of every list. `nextToken` is null at its end; a page may be empty before that.
+         */
+        Items_StreamToken_: {
+            items: components["schemas"]["StreamToken"][];
             /** @default null */
             nextToken: string | null;
         };
@@ -2069,6 +2178,19 @@ export interface components {
             note: string;
         };
         /**
+         * NewStreamToken
+         * @description A token to be made.
+         */
+        NewStreamToken: {
+            /** @default null */
+            expiresInSeconds: number | null;
+            /**
+             * @description For yourselves: where it is used.
+             * @default
+             */
+            note: string;
+        };
+        /**
          * NewSubscription
          * @description A subscription to be made.
          */
@@ -2080,7 +2202,7 @@ export interface components {
             coolDownSeconds: number;
             /** @default  */
             description: string;
-            /** @description Address, number, URL, or a browser's own JSON. */
+            /** @description Address, number, URL, or `JSON.stringify` of a browser's own subscription. */
             endpoint: string;
             /** @default {} */
             filter: components["schemas"]["Filter"];
@@ -2189,11 +2311,24 @@ export interface components {
             video: string | null;
         };
         /**
+         * PushKey
+         * @description For `PushManager.subscribe` in a browser.
+         */
+        PushKey: {
+            /** @description `applicationServerKey`: the public key of VAPID, base64url. */
+            publicKey: string;
+        };
+        /**
          * RebootJob
          * @description Start the machine anew.
          */
         RebootJob: {
-            /** @default null */
+            /**
+             * @default {
+             *       "thresholdPercent": 50,
+             *       "minimumExecuted": 2
+             *     }
+             */
             abort: components["schemas"]["Abort"] | null;
             /** @default [] */
             cameras: string[];
@@ -2207,9 +2342,13 @@ export interface components {
              * @default 0
              */
             retries: number;
-            /** @default null */
+            /**
+             * @default {
+             *       "maximumPerMinute": 10
+             *     }
+             */
             rollout: components["schemas"]["Rollout"] | null;
-            /** @default null */
+            /** @default 60 */
             timeoutInMinutes: number | null;
             /** @enum {unknown} */
             type: "reboot";
@@ -2291,7 +2430,12 @@ export interface components {
          * @description Stop and start services.
          */
         RestartJob: {
-            /** @default null */
+            /**
+             * @default {
+             *       "thresholdPercent": 50,
+             *       "minimumExecuted": 2
+             *     }
+             */
             abort: components["schemas"]["Abort"] | null;
             /** @default [] */
             cameras: string[];
@@ -2305,9 +2449,13 @@ export interface components {
              * @default 0
              */
             retries: number;
-            /** @default null */
+            /**
+             * @default {
+             *       "maximumPerMinute": 10
+             *     }
+             */
             rollout: components["schemas"]["Rollout"] | null;
-            /** @default null */
+            /** @default 60 */
             timeoutInMinutes: number | null;
             /** @enum {unknown} */
             type: "restart";
@@ -2338,7 +2486,12 @@ export interface components {
          * @description Have the machine make a new key, and get a certificate for it.
          */
         RotateCertificateJob: {
-            /** @default null */
+            /**
+             * @default {
+             *       "thresholdPercent": 50,
+             *       "minimumExecuted": 2
+             *     }
+             */
             abort: components["schemas"]["Abort"] | null;
             /** @default [] */
             cameras: string[];
@@ -2352,9 +2505,13 @@ export interface components {
              * @default 0
              */
             retries: number;
-            /** @default null */
+            /**
+             * @default {
+             *       "maximumPerMinute": 1
+             *     }
+             */
             rollout: components["schemas"]["Rollout"] | null;
-            /** @default null */
+            /** @default 60 */
             timeoutInMinutes: number | null;
             /** @enum {unknown} */
             type: "rotate-certificate";
@@ -2380,7 +2537,7 @@ export interface components {
             retries: number;
             /** @default null */
             rollout: components["schemas"]["Rollout"] | null;
-            /** @default null */
+            /** @default 60 */
             timeoutInMinutes: number | null;
             /** @enum {unknown} */
             type: "service-logs";
@@ -2479,7 +2636,7 @@ export interface components {
             retries: number;
             /** @default null */
             rollout: components["schemas"]["Rollout"] | null;
-            /** @default null */
+            /** @default 60 */
             timeoutInMinutes: number | null;
             /** @enum {unknown} */
             type: "shutdown";
@@ -2518,6 +2675,20 @@ export interface components {
             report: Record<string, never>;
             thingName: string;
             timestamp: number;
+        };
+        /**
+         * StreamToken
+         * @description One token. Times are epoch milliseconds.
+         */
+        StreamToken: {
+            createdAt: number;
+            createdBy: string;
+            /** @default null */
+            expiresAt: number | null;
+            id: string;
+            /** @default  */
+            note: string;
+            thingName: string;
         };
         /**
          * SubscriptionChange
@@ -2629,7 +2800,12 @@ export interface components {
          * @description Install a known release, and go back if it does not run.
          */
         UpdateJob: {
-            /** @default null */
+            /**
+             * @default {
+             *       "thresholdPercent": 50,
+             *       "minimumExecuted": 2
+             *     }
+             */
             abort: components["schemas"]["Abort"] | null;
             /** @default [] */
             cameras: string[];
@@ -2643,9 +2819,13 @@ export interface components {
              * @default 0
              */
             retries: number;
-            /** @default null */
+            /**
+             * @default {
+             *       "maximumPerMinute": 1
+             *     }
+             */
             rollout: components["schemas"]["Rollout"] | null;
-            /** @default null */
+            /** @default 120 */
             timeoutInMinutes: number | null;
             /** @enum {unknown} */
             type: "update";
@@ -2828,8 +3008,8 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
-                thingName?: string | null;
+                nextToken?: string;
+                thingName?: string;
             };
             header?: never;
             path?: never;
@@ -3109,8 +3289,8 @@ export interface operations {
     get_configuration: {
         parameters: {
             query?: {
-                document?: string | null;
-                state?: string | null;
+                document?: string;
+                state?: string;
             };
             header?: never;
             path: {
@@ -3142,9 +3322,9 @@ export interface operations {
     change_configuration: {
         parameters: {
             query?: {
-                document?: string | null;
-                expectedVersion?: number | null;
-                state?: string | null;
+                document?: string;
+                expectedVersion?: number;
+                state?: string;
             };
             header?: never;
             path: {
@@ -3181,7 +3361,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {
@@ -3277,7 +3457,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {
@@ -3309,11 +3489,11 @@ export interface operations {
     list_reports: {
         parameters: {
             query?: {
-                endTime?: number | null;
+                endTime?: number;
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
                 sortOrder?: "ascending" | "descending";
-                startTime?: number | null;
+                startTime?: number;
             };
             header?: never;
             path: {
@@ -3403,6 +3583,132 @@ export interface operations {
             500: components["responses"]["Problem500"];
         };
     };
+    watch_stream: {
+        parameters: {
+            query: {
+                token: string;
+            };
+            header?: never;
+            path: {
+                thing: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "multipart/x-mixed-replace": string;
+                };
+            };
+            400: components["responses"]["Problem400"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+        };
+    };
+    list_stream_tokens: {
+        parameters: {
+            query?: {
+                limit?: number;
+                nextToken?: string;
+            };
+            header?: never;
+            path: {
+                thing: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Items_StreamToken_"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+        };
+    };
+    issue_stream_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                thing: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStreamToken"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedStreamToken"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+        };
+    };
+    revoke_stream_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                stream: string;
+                thing: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+        };
+    };
     get_timeline: {
         parameters: {
             query: {
@@ -3440,16 +3746,16 @@ export interface operations {
     list_camera_videos: {
         parameters: {
             query?: {
-                endTime?: number | null;
-                eventId?: string | null;
-                label?: string | null;
+                endTime?: number;
+                eventId?: string;
+                label?: string;
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
                 sortOrder?: "ascending" | "descending";
-                starred?: boolean | null;
-                startTime?: number | null;
-                tag?: string | null;
-                trigger?: ("manual" | "motion") | null;
+                starred?: boolean;
+                startTime?: number;
+                tag?: string;
+                trigger?: "manual" | "motion";
             };
             header?: never;
             path: {
@@ -3482,7 +3788,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -3571,7 +3877,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {
@@ -3634,9 +3940,9 @@ export interface operations {
     list_events: {
         parameters: {
             query?: {
-                after?: string | null;
+                after?: string;
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -3667,7 +3973,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -3822,7 +4128,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {
@@ -3918,7 +4224,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -3949,7 +4255,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {
@@ -3982,7 +4288,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -4167,7 +4473,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {
@@ -4322,7 +4628,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -4383,7 +4689,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -4472,7 +4778,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -4621,6 +4927,34 @@ export interface operations {
             500: components["responses"]["Problem500"];
         };
     };
+    get_push_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushKey"];
+                };
+            };
+            400: components["responses"]["Problem400"];
+            401: components["responses"]["Problem401"];
+            403: components["responses"]["Problem403"];
+            404: components["responses"]["Problem404"];
+            409: components["responses"]["Problem409"];
+            413: components["responses"]["Problem413"];
+            429: components["responses"]["Problem429"];
+            500: components["responses"]["Problem500"];
+        };
+    };
     start_registration: {
         parameters: {
             query?: never;
@@ -4749,8 +5083,8 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
-                person?: string | null;
+                nextToken?: string;
+                person?: string;
             };
             header?: never;
             path?: never;
@@ -4780,7 +5114,7 @@ export interface operations {
     end_session: {
         parameters: {
             query?: {
-                person?: string | null;
+                person?: string;
             };
             header?: never;
             path: {
@@ -4867,7 +5201,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -4926,7 +5260,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -4985,7 +5319,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -5140,7 +5474,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -5294,11 +5628,11 @@ export interface operations {
     list_tagged_videos: {
         parameters: {
             query?: {
-                endTime?: number | null;
+                endTime?: number;
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
                 sortOrder?: "ascending" | "descending";
-                startTime?: number | null;
+                startTime?: number;
             };
             header?: never;
             path: {
@@ -5365,7 +5699,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -5482,7 +5816,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path?: never;
@@ -5512,18 +5846,18 @@ export interface operations {
     list_videos: {
         parameters: {
             query?: {
-                camera?: string | null;
-                endTime?: number | null;
-                eventId?: string | null;
-                group?: string | null;
-                label?: string | null;
+                camera?: string;
+                endTime?: number;
+                eventId?: string;
+                group?: string;
+                label?: string;
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
                 sortOrder?: "ascending" | "descending";
-                starred?: boolean | null;
-                startTime?: number | null;
-                tag?: string | null;
-                trigger?: ("manual" | "motion") | null;
+                starred?: boolean;
+                startTime?: number;
+                tag?: string;
+                trigger?: "manual" | "motion";
             };
             header?: never;
             path?: never;
@@ -5649,7 +5983,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
-                nextToken?: string | null;
+                nextToken?: string;
             };
             header?: never;
             path: {

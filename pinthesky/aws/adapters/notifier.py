@@ -60,6 +60,11 @@ class SnsNotifier:
         """See `planes.ports.Notifier`."""
         return PROTOCOLS
 
+    @property
+    def push_key(self) -> str | None:
+        """See `planes.ports.Notifier`. SNS knows no browsers."""
+        return None
+
     def enlist(self, destination: Destination) -> None:
         """See `planes.ports.Notifier`. SNS asks the destination to confirm, and delivers nothing before."""
         _check(destination)

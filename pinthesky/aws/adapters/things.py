@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pinthesky.aws.amazon_roots import AMAZON_ROOTS
 from pinthesky.aws.clients import Clients, errors
 from pinthesky.errors import Conflict, InvalidInput, NotFound, PinTheSkyError, Unavailable
+from pinthesky.model.amazon_roots import AMAZON_ROOTS
 from pinthesky.model.identifiers import ThingName
 from pinthesky.planes.ports import DeviceIdentity
 

@@ -166,6 +166,7 @@ def retry_job(call: Call, job: JobId) -> Job:
     kind = JOB_TYPES[record.type]
     stored = msgspec.json.decode(rows.encode(record))
     wish = {name: stored[name] for name in kind.__struct_encode_fields__ if name in stored}
+    wish = {"rollout": None, "abort": None, "timeoutInMinutes": None, **wish}  # none then is none now
     wish |= {"type": record.type, "cameras": failed, "groups": []}
     again = msgspec.convert(wish, kind, dec_hook=lambda identifier, value: identifier.parse(value))
     return _order(call, again, failed, retry_of=job)

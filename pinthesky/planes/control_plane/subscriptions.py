@@ -45,7 +45,12 @@ class NewSubscription(Struct, kw_only=True, forbid_unknown_fields=True, rename="
 
     protocol: Protocol
     endpoint: Annotated[
-        str, Meta(min_length=1, max_length=ENDPOINT_MAX, description="Address, number, URL, or a browser's own JSON.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=ENDPOINT_MAX,
+            description="Address, number, URL, or `JSON.stringify` of a browser's own subscription.",
+        ),
     ]
     filter: Filter = Filter()
     cool_down_seconds: CoolDownSeconds = 300
@@ -60,6 +65,12 @@ class SubscriptionChange(Struct, kw_only=True, forbid_unknown_fields=True, renam
     description: Description | UnsetType = UNSET
 
 
+class PushKey(Struct, kw_only=True, rename="camel"):
+    """For `PushManager.subscribe` in a browser."""
+
+    public_key: Annotated[str, Meta(description="`applicationServerKey`: the public key of VAPID, base64url.")]
+
+
 class SubscriptionView(Struct, kw_only=True, rename="camel"):
     """A subscription as people see it."""
 
@@ -71,6 +82,15 @@ class SubscriptionView(Struct, kw_only=True, rename="camel"):
     cool_down_seconds: int
     description: str
     created_at: EpochMs
+
+
+@routes.get("/push/key", Permission.READ, "With what a browser subscribes to web push")
+def get_push_key(call: Call) -> PushKey:
+    """404 where alerts do not reach browsers."""
+    key = call.home.notifier.push_key
+    if key is None:
+        raise NotFound("alerts do not reach browsers here: subscribe by another protocol")
+    return PushKey(public_key=key)
 
 
 @routes.get("/subscriptions", Permission.READ, "Subscriptions")

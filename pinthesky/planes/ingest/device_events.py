@@ -174,11 +174,11 @@ def _item_stored(at: _Arrival, event: events.UploadEnd | events.CaptureImageEnd)
 
 
 def _still_taken(at: _Arrival, event: events.CaptureImageEnd) -> None:
-    reason = event.error
-    if reason is not None and event.capture_id:
+    if event.capture_id:
+        error, taken = (event.error or "")[:REASON_MAX], "" if event.error else event.capture_id
         at.change(
             lambda camera: (
-                replace(camera, still_error=reason[:REASON_MAX])
+                replace(camera, still_error=error, still_taken_id=taken)
                 if camera.still_capture_id == event.capture_id
                 else camera
             )

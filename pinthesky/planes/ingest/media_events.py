@@ -20,7 +20,7 @@ from pinthesky.model.labels import LabelTally
 from pinthesky.model.recording import TIMESTAMPS_SUFFIX
 from pinthesky.planes import alerts
 from pinthesky.planes.home import Home
-from pinthesky.planes.ingest import camera_news
+from pinthesky.planes.ingest import camera_news, recognition
 from pinthesky.planes.ports import MediaObject
 from pinthesky.planes.pushes import post, push
 from pinthesky.planes.records.cameras import Camera
@@ -150,7 +150,7 @@ def leftovers(clip: Clip) -> list[MediaKey]:
 
 
 def _clip_stored(home: Home, named: Named, found: MediaObject, *, now_s: float) -> None:
-    clip = _clip_of(named, found)
+    clip = recognition.labelled(home, _clip_of(named, found))
     expiry_s = home.clips.expiry(clip)
     if expiry_s is not None and expiry_s <= now_s:
         return
@@ -172,6 +172,8 @@ def _clip_stored(home: Home, named: Named, found: MediaObject, *, now_s: float) 
         camera_news.changed(home, clip.thing_name, lambda camera: _moved(camera, clip), now_s=now_s)
         post(home, news)
         _tell_recognised(home, clip, thumbnail, now_s=now_s)
+    if thumbnail is not None:
+        _recognise(home, named, thumbnail, now_s=now_s)
 
 
 def _clip_of(named: Named, found: MediaObject) -> Clip:
@@ -260,6 +262,30 @@ def _thumbnail_stored(home: Home, named: Named, found: MediaObject, *, now_s: fl
             file_name=named.file_name,
         )
         push(home, news, now_s)
+    _recognise(home, named, found, now_s=now_s)
+
+
+def _recognise(home: Home, named: Named, thumbnail: MediaObject, *, now_s: float) -> None:
+    """Have a thumbnail looked at, and its clip labelled if it is there; where it is not, it takes the labels itself."""
+    if home.labels is None:
+        return
+    recognition.look(home, named.thing, named.video, thumbnail.key, now_s=now_s)
+    for video in (named.video, VideoId(f"{named.stem}.h264")):
+        befores: list[Clip] = []
+
+        def labelled(clip: Clip, befores: list[Clip] = befores) -> Clip:
+            befores.append(clip)
+            return recognition.labelled(home, clip)
+
+        try:
+            after = home.clips.change(named.thing, video, labelled)
+        except NotFound:
+            continue
+        if after == befores[-1]:
+            continue
+        push(home, _stored_push(after), now_s)
+        if not befores[-1].labels:
+            _tell_recognised(home, after, thumbnail, now_s=now_s)
 
 
 def _picture_stored(home: Home, named: Named, found: MediaObject, *, now_s: float) -> None:

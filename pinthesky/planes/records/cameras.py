@@ -41,6 +41,8 @@ class Camera(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="came
     still_capture_id: str = ""
     """Under which id a still was asked for last."""
     still_asked_at: int | None = None
+    still_taken_id: str = ""
+    """Under which id a still was taken last, as the camera says. A store may know whole seconds only."""
     mode: str = "armed"
     """What was desired last of the section `mode`."""
     mode_until: int | None = None

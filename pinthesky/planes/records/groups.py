@@ -100,10 +100,9 @@ class Groups:
         page = self._table.query(f"group-of#{thing}", limit=OF_CAMERA_MAX + 1)
         return frozenset(GroupName(record.key.sort) for record in page.records)
 
-    def time_zone_of(self, thing: ThingName) -> str:
-        """The zone of a camera's location; of several locations the first by name, empty where it has none."""
-        groups = self.get_many(sorted(self.names_of(thing)))
-        return next((group.time_zone for group in groups if group.type == "location"), "")
+    def locations(self, names: Collection[GroupName]) -> list[Group]:
+        """Those of the groups that are places with a time zone, in the order of their names."""
+        return [group for group in self.get_many(sorted(names)) if group.type == "location" and group.time_zone]
 
     def all_cameras_of(self, names: Collection[GroupName]) -> list[ThingName]:
         """Every camera that is in one of the groups, in the order of their names."""

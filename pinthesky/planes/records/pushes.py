@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
@@ -35,7 +36,7 @@ PushType = Literal[
 
 
 class PushId(Identifier):
-    """`<epoch ms>-<random>`: in the order in which pushes were made, as well as clocks agree."""
+    """`<epoch ms>-<random>`: in the order in which a process made them; of several as well as their clocks agree."""
 
     __slots__ = ()
     _field = "after"
@@ -96,16 +97,28 @@ class Pushes:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._lock = threading.Lock()
+        self._last_ms: int | None = None
+        """The time in the last id; None before the first one of this process."""
 
     def prepare(self, push: Push, now_s: float) -> Prepared:
         """Give a push its id; it is kept when the change is made."""
-        named = replace(push, id=PushId.new(int(now_s * 1000)))
+        named = replace(push, id=PushId.new(self._next_ms(int(now_s * 1000))))
         key = Key(PARTITION, str(named.id))
         return Prepared(named, Put(Record(key, rows.encode(named), expires_at_s=int(now_s) + KEPT_S)))
 
     def keep(self, prepared: Prepared) -> None:
         """Make the change."""
         self._table.write(prepared.change)
+
+    def _next_ms(self, now_ms: int) -> int:
+        """The time of the next id: it lies behind that of the last one, also when the clock was set back."""
+        with self._lock:
+            if self._last_ms is None:
+                newest = self._table.query(PARTITION, ascending=False, limit=1).records
+                self._last_ms = PushId(newest[0].key.sort).at_ms if newest else 0
+            self._last_ms = max(now_ms, self._last_ms + 1)
+            return self._last_ms
 
     def since(self, seen: PushId | None, *, limit: int, after: Position | None = None) -> Page:
         """Pushes in order, from a while before `seen`, from the beginning where nothing was."""

@@ -19,6 +19,8 @@ from pinthesky.planes.table import Condition, Delete, Key, Position, Put, Record
 PARTITION = "subscription"
 SUBSCRIPTIONS_MAX = 200
 """Most subscriptions of a home: all of them are looked at for each alert."""
+OF_PERSON_MAX = 20
+"""Browsers that one person may subscribe."""
 NAMES_MAX = 50
 COOL_DOWN_MAX_S = 86_400
 _HELD_BACK_S = 86_400
@@ -104,9 +106,13 @@ class Subscriptions:
                 return found
 
     def add(self, subscription: Subscription) -> None:
-        """Raises Conflict when there are too many."""
-        if len(self.everything()) >= SUBSCRIPTIONS_MAX:
+        """Raises Conflict when there are too many, or too many of a person's browsers."""
+        there = self.everything()
+        if len(there) >= SUBSCRIPTIONS_MAX:
             raise Conflict(f"there are {SUBSCRIPTIONS_MAX} subscriptions already")
+        browsers = [each for each in there if (each.protocol, each.person) == ("webpush", subscription.person)]
+        if subscription.protocol == "webpush" and len(browsers) >= OF_PERSON_MAX:
+            raise Conflict(f"you have subscribed {OF_PERSON_MAX} browsers already")
         rows.create(self._table, _record(subscription), exists=f"there is a subscription {subscription.id} already")
 
     def change(self, subscription: SubscriptionId, to: Callable[[Subscription], Subscription]) -> Subscription:

@@ -91,14 +91,17 @@ def test_a_group_names_the_field_that_is_wrong(fleet: StagedHome, body, field):
     assert problem_of(fleet, OWNER, "PUT", "/groups/outside", body) == (400, field)
 
 
-def test_a_camera_has_the_zone_of_its_location(fleet: StagedHome):
-    assert fleet.groups.time_zone_of(GARDEN) == ""
+def test_a_camera_is_at_its_locations_and_no_other_group_is_a_place(fleet: StagedHome):
+    def zones() -> list[str]:
+        return [each.time_zone for each in fleet.groups.locations(fleet.groups.names_of(GARDEN))]
+
+    assert zones() == []
     for name, zone in (("north", "Europe/Oslo"), ("a cabin", "Asia/Tokyo")):
         ask_for(fleet, OWNER, "POST", "/groups", {"name": name, "type": "location", "timeZone": zone})
     ask_for(fleet, OWNER, "POST", "/cameras/garden/groups", {"groups": ["north"]})
-    assert fleet.groups.time_zone_of(GARDEN) == "Europe/Oslo"
+    assert zones() == ["Europe/Oslo"]
     ask_for(fleet, OWNER, "POST", "/cameras/garden/groups", {"groups": ["a cabin"]})
-    assert fleet.groups.time_zone_of(GARDEN) == "Asia/Tokyo"
+    assert zones() == ["Asia/Tokyo", "Europe/Oslo"]
 
 
 def test_groups_are_listed_by_name_and_a_viewer_sees_the_own_alone(fleet: StagedHome):

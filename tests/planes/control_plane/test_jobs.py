@@ -115,6 +115,31 @@ def test_rollout_abort_time_out_and_retries_reach_the_job_service(fleet):
     assert (job["createdBy"], job["state"], job["type"]) == ("olga", "IN_PROGRESS", "reboot")
 
 
+@pytest.mark.parametrize(
+    "kind, rollout, abort, minutes",
+    [
+        ("update", 1, 50, 120),
+        ("rotate-certificate", 1, 50, 60),
+        ("reboot", 10, 50, 60),
+        ("restart", 10, 50, 60),
+        ("shutdown", None, None, 60),
+        ("service-logs", None, None, 60),
+    ],
+)
+def test_what_is_not_said_of_an_order_suits_its_kind(fleet, kind, rollout, abort, minutes):
+    parameters = {"parameters": {"version": fleet.releases.known()[0].version}} if kind == "update" else {}
+    made = ordered(fleet, order(fleet, kind, **parameters))
+    assert (made.maximum_per_minute, made.abort_percent, made.timeout_minutes) == (rollout, abort, minutes)
+
+
+def test_an_order_without_limits_has_none_and_neither_has_its_retry(fleet):
+    job = order(fleet, "reboot", rollout=None, abort=None, timeoutInMinutes=None)
+    fleet.jobs.move(JobId(job["id"]), GARDEN, JobStatus.FAILED)
+    again = ask_for(fleet, OWNER, "POST", f"/jobs/{job['id']}/retry")
+    for made in (ordered(fleet, job), ordered(fleet, again)):
+        assert (made.maximum_per_minute, made.abort_percent, made.timeout_minutes) == (None, None, None)
+
+
 def test_jobs_are_listed_newest_first_and_over_ones_are_asked_about_no_more(fleet, monkeypatch):
     first, second, third = (order(fleet)["id"] for _ in range(3))
     fleet.jobs.move(JobId(first), GARDEN, JobStatus.SUCCEEDED)

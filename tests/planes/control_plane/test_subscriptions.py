@@ -88,6 +88,23 @@ def test_there_is_a_bounded_number_of_subscriptions_and_none_is_left_half_made(h
     assert list(home.notifier.enlisted) == [first["id"]]
 
 
+def test_a_person_subscribes_a_bounded_number_of_browsers_and_leaves_room_for_others(home, monkeypatch):
+    from pinthesky.planes.records import subscriptions
+
+    monkeypatch.setattr(subscriptions, "OF_PERSON_MAX", 1)
+    assert ask(home, VIEWER, "POST", "/subscriptions", BROWSER)[0] == 201
+    assert ask(home, VIEWER, "POST", "/subscriptions", BROWSER)[0] == 409
+    assert ask(home, GUEST, "POST", "/subscriptions", BROWSER)[0] == 201
+
+
+def test_a_browser_is_given_the_key_with_which_it_subscribes_and_told_where_there_is_none(home):
+    assert ask_for(home, VIEWER, "GET", "/push/key") == {"publicKey": home.notifier.push_key}
+    home.notifier.push_key = None
+    status, answer = ask(home, VIEWER, "GET", "/push/key")
+    assert status == 404
+    assert "browsers" in answer["message"]
+
+
 def test_a_notifier_that_cannot_be_reached_leaves_nothing_behind(home, monkeypatch):
     monkeypatch.setattr(home.notifier, "enlist", out_of_reach)
     assert ask(home, OWNER, "POST", "/subscriptions", MAIL)[0] == 500

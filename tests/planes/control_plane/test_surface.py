@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 
 from pinthesky.planes import control_plane
@@ -46,3 +47,13 @@ def test_a_code_of_oauth_stands_beside_the_message(home):
 
 def test_a_person_who_was_not_invited_is_refused_and_nobody_is_asked_to_sign_in(home):
     assert problem_of(home, NOBODY, "GET", "/cameras")[0] == 401
+
+
+def test_a_stream_of_pictures_is_described_as_what_it_is():
+    answers = surface.document()["paths"]["/cameras/{thing}/stream.mjpeg"]["get"]["responses"]
+    assert set(answers["200"]["content"]) == {"multipart/x-mixed-replace"}
+    assert "MotionJpeg" not in surface.document()["components"]["schemas"]
+
+
+def test_patterns_are_those_of_json_schema():
+    assert r"\Z" not in json.dumps(surface.document())

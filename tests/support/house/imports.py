@@ -23,7 +23,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aws": {"conversion", "model", "errors", "version"},
     "hub": {"conversion", "model", "machine", "errors", "version"},
     "admin": {"model", "machine", "errors", "version"},
+    "doctor": {"model", "machine", "errors", "version"},
+    "pitsctl": {"model", "machine", "errors", "version"},
 }
+OURS = {"pinthesky", "pitsctl"}
 
 # Adapters stand behind ports, so they may import the modules that declare those.
 PORTS = {
@@ -40,9 +43,11 @@ COMPOSITION_ROOTS = {
     "pinthesky.admin.command",
     "pinthesky.aws.lambda_handlers",
     "pinthesky.device.daemon",
+    "pinthesky.doctor.command",
     "pinthesky.hub.app",
     "pinthesky.hub.planes_at_home",
     "pinthesky.link.client",
+    "pitsctl.command",
 }
 
 # Libraries and the only modules that may import them.
@@ -60,24 +65,29 @@ VENDORS: dict[str, tuple[str, ...]] = {
     "PIL": ("pinthesky.device.cameras.picamera2",),
     "picamera": ("pinthesky.device.cameras.picamera",),
     "inotify_simple": ("pinthesky.machine.folder_watch",),
-    "boto3": ("pinthesky.aws.*",),
-    "botocore": ("pinthesky.aws.*", "pinthesky.hub.signatures"),
-    "urllib3": ("pinthesky.aws.*",),
+    "boto3": ("pinthesky.aws.*", "pitsctl.aws_*"),
+    "botocore": ("pinthesky.aws.*", "pinthesky.hub.signatures", "pitsctl.aws_*"),
+    "urllib3": ("pinthesky.aws.*", "pitsctl.*"),
     "sqlite3": ("pinthesky.hub.*",),
-    "http": ("pinthesky.hub.*",),
+    "http": ("pinthesky.hub.*", "pitsctl.*"),
     "anyio": ("pinthesky.hub.*",),
     "awscrt": ("pinthesky.link.*",),
     "awsiot": ("pinthesky.link.*",),
-    "cryptography": ("pinthesky.hub.*",),
+    "cryptography": ("pinthesky.hub.*", "pitsctl.*"),
     "h11": ("pinthesky.hub.web_protocols",),
-    "jwt": ("pinthesky.hub.tokens", "pinthesky.aws.adapters.access_tokens"),
+    "http_ece": ("pinthesky.hub.web_push",),
+    "jwt": ("pinthesky.hub.tokens", "pinthesky.hub.web_push", "pinthesky.aws.adapters.access_tokens"),
     "paho": ("pinthesky.hub.*",),
     "prometheus_client": ("pinthesky.hub.*",),
     "starlette": ("pinthesky.hub.*",),
     "uvicorn": ("pinthesky.hub.*",),
     "webauthn": ("pinthesky.hub.passkeys",),
     "websockets": ("pinthesky.hub.*",),
-    "msgspec": ("pinthesky.*",),
+    "msgspec": ("pinthesky.*", "pitsctl.*"),
+    "textual": ("pitsctl.wizard.*",),
+    "rich": ("pitsctl.wizard.*",),
+    "yaml": ("pitsctl.answers_file",),
+    "zeroconf": ("pitsctl.hub_finder", "pinthesky.hub.*"),
 }
 
 # Allowed where it costs nothing at run time: for annotations only.
@@ -124,19 +134,21 @@ def imports_of(source: Source, modules: Collection[str]) -> Iterator[Import]:
 
 
 def area(module: str) -> str:
-    """Return the part of the package that `module` belongs to; the package itself is "" ."""
+    """Return the part of the package that `module` belongs to; the package itself is "", pitsctl a part of its own."""
     parts = module.split(".")
+    if parts[0] == "pitsctl":
+        return "pitsctl"
     return parts[1] if len(parts) > 1 else ""
 
 
 def wrong_imports_of_ours(source: Source, modules: Collection[str]) -> list[str]:
     """Return the imports of our own modules that the design does not allow."""
     wrong = []
-    ours = source.module.startswith("pinthesky")
+    ours = source.module.partition(".")[0] in OURS
     may_start = not ours or source.module.endswith(".__main__") or source.module in COMPOSITION_ROOTS
     here = area(source.module) if ours else ""
     for found in imports_of(source, modules):
-        if found.top != "pinthesky" or found.target == "pinthesky":
+        if found.top not in OURS or found.target in OURS:
             continue
         there = area(found.target)
         if found.target in COMPOSITION_ROOTS and found.target != source.module:
@@ -153,7 +165,7 @@ def wrong_vendor_imports(source: Source, modules: Collection[str]) -> list[str]:
     """Return the imports of libraries outside their place; a library without a place is wrong everywhere."""
     wrong = []
     for found in imports_of(source, modules):
-        if found.top == "pinthesky" or (found.top in sys.stdlib_module_names and found.top not in VENDORS):
+        if found.top in OURS or (found.top in sys.stdlib_module_names and found.top not in VENDORS):
             continue
         places = VENDORS.get(found.top, ())
         if found.for_types:

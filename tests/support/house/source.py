@@ -26,7 +26,7 @@ class Source:
     @property
     def module(self) -> str:
         """The dotted name under which the file is imported."""
-        name = self.path.removesuffix(".py").replace("/", ".")
+        name = self.path.removeprefix("service/").removesuffix(".py").replace("/", ".")
         return name.removesuffix(".__init__")
 
     def at(self, node: ast.AST, message: str) -> str:

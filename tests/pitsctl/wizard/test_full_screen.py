@@ -1,0 +1,452 @@
+"""The full-screen wizard, key by key, at 80 columns."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, Unavailable
+from pitsctl.answers import Answers, Camera, Cloud, Connection, Home
+from pitsctl.steps import Found, Verdict
+from pitsctl.wizard import words
+from pitsctl.wizard.closing import DONE, FAILED, LEFT
+from pitsctl.wizard.ports import Hub
+from tests.support.made_up_installer import REGISTRATION, MadeUpInstaller
+from tests.support.wizard_pilot import Driver, drive
+
+AWS = Answers(connection=Connection(host="pi@camera.local"), home=Home(kind="aws"), cloud=Cloud(thing="garden"))
+AT_HOME = Answers(connection=Connection(host="pi@camera.local"), home=Home(kind="hub"))
+
+
+@pytest.fixture
+def installer():
+    return MadeUpInstaller()
+
+
+def test_a_whole_pass_with_what_stands_in_the_fields(installer):
+    async def script(d: Driver):
+        await d.press("enter")
+        await d.see("Raspberry Pi Zero 2 W Rev 1.0", "pi@camera.local")
+        await d.arrived()
+        await d.go_on("Home")
+        await d.press("enter")
+        await d.see("PinTheSky in eu-central-1")
+        await d.go_on("Cloud names", "Storage", "Camera")
+        await d.see("1280x720 (preset)", "Live view by WebRTC stops at two viewers")
+        await d.go_on("CloudWatch", "Data plane", "Paths", "Review")
+        await d.see("4 to do, 1", "there already.", "+ will do  Install Debian packages", "[ Install ]")
+        await d.press("enter")
+        await d.see("▸ Result", "The camera is set up", "Console   https://hub.local:8443")
+        await d.press("enter")
+
+    assert drive(AWS, installer, script) == DONE
+    assert all(step.done for step in installer.steps[1:])
+
+
+def test_at_home_the_screens_of_aws_are_passed_over_and_the_hub_is_found(installer):
+    async def script(d: Driver):
+        await d.to_screen("home")
+        await d.see("– Cloud names", "– CloudWatch", "https://cellar.local:8443")
+        await d.press("enter")
+        await d.see("Hub           https://cellar.local:8443")
+        await d.go_on("Storage")
+        assert "Bucket" not in d.text
+
+    drive(AT_HOME, installer, script)
+
+
+def test_values_are_kept_going_back_and_forth(installer):
+    async def script(d: Driver):
+        await d.press("tab")
+        await d.paste("2222")
+        await d.to_screen("home")
+        await d.press("escape")
+        await d.see("▸ Connection", "2222")
+        await d.press("enter")
+        await d.see("▸ Home")
+
+    drive(AWS, installer, script)
+    assert [answers.connection.port for answers in installer.looked_at] == [2222], "looked at once, with what was typed"
+
+
+def test_an_error_stands_beside_its_field_and_keeps_a_person_there(installer):
+    async def script(d: Driver):
+        await d.press("tab")
+        await d.paste("70000")
+        await d.press("enter")
+        await d.see("✗ must be a whole number from 1 to 65535")
+        assert "▸ Port" in d.text, "the focus is where something is wrong"
+        await d.press("backspace")
+        await d.until(lambda: "✗" not in d.text, "the complaint going away")
+        await d.press("enter")
+        await d.see("Model")
+
+    drive(AWS, installer, script)
+    assert installer.looked_at[0].connection.port == 7000
+
+
+def test_nobody_is_told_off_while_still_typing(installer):
+    async def script(d: Driver):
+        await d.press("tab")
+        await d.paste("x")
+        assert "✗" not in d.text
+        await d.press("tab")
+        await d.see("✗ must be a whole number")
+
+    drive(AWS, installer, script)
+
+
+def test_a_home_has_to_be_chosen(installer):
+    async def script(d: Driver):
+        await d.to_screen("home")
+        await d.press("enter")
+        await d.see("✗ choose one of the three")
+        await d.press("right", "right", "right")
+        await d.see("(•) by a code typed in the console", "Fingerprint")
+        await d.press("enter")
+        await d.see("✗ an address is needed")
+        await d.paste("https://cloud.example")
+        await d.press("enter")
+        await d.see("Address       https://cloud.example")
+
+    drive(Answers(), installer, script)
+
+
+def test_the_error_of_a_machine_stands_where_it_belongs(installer):
+    installer.machine_errors += [
+        Unavailable("pi@camera.local: no route to host"),
+        InvalidInput("connection.identity_file", "there is no such file"),
+    ]
+
+    async def script(d: Driver):
+        await d.press("enter")
+        await d.see("✗ pi@camera.local: no route to host")
+        await d.press("enter")
+        await d.see("✗ there is no such file", "▸ Key file")
+        await d.press("enter")
+        assert len(installer.looked_at) == 2, "what is wrong is not tried again as it stands"
+        await d.paste("k")
+        await d.press("enter")
+        await d.see("Model")
+
+    drive(AWS, installer, script)
+
+
+def test_escape_gives_up_a_machine_that_does_not_answer(installer):
+    installer.hangs.set()
+
+    async def script(d: Driver):
+        await d.press("enter")
+        await d.see("Looking at pi@camera.local …", "Esc gives up")
+        await d.press("escape")
+        await d.see("✗ pi@camera.local does not answer", "[ Continue ]")
+        installer.hangs.clear()
+        await d.press("enter")
+        await d.see("Model")
+
+    drive(AWS, installer, script)
+
+
+@pytest.mark.parametrize("keys,trusted", [(["enter"], False), (["escape"], False), (["right", "enter"], True)])
+def test_an_unknown_host_key_is_trusted_by_saying_so_only(installer, keys, trusted):
+    installer.asks_for_host_key = True
+
+    async def script(d: Driver):
+        await d.press("enter")
+        await d.see("Is this pi@camera.local?", "ED25519 SHA256:mVPwvezndPv/ARoIadVY98vAC0g")
+        await d.press(*keys)
+        await d.see("Model" if trusted else "✗ the host key was not trusted")
+
+    drive(AWS, installer, script)
+    assert installer.told == [trusted]
+
+
+@pytest.mark.parametrize("keys,given", [(["s", "e", "c", "enter"], "sec"), (["s", "escape"], None), (["enter"], None)])
+def test_a_password_is_asked_on_the_screen_and_not_shown(installer, keys, given):
+    installer.asks_for_password = True
+
+    async def script(d: Driver):
+        d.app._start(d.app._review)
+        await d.see("Password of pi on camera.local, for sudo")
+        await d.press(*keys[:-1])
+        assert "sec" not in d.text
+        await d.press(keys[-1])
+        await d.see("[ Install ]")
+
+    drive(AWS, installer, script)
+    assert installer.told == [given]
+
+
+def test_what_is_impossible_comes_first_and_keeps_from_installing(installer):
+    installer.steps[4].found = Found(Verdict.IMPOSSIBLE, "no systemd here: choose another system")
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.see("1 impossible", "✗ cannot   Install and start the services", "no systemd here", "[ Look again ]")
+        assert d.text.index("✗ cannot") < d.text.index("Make the user")
+        assert "[ Install ]" not in d.text
+        installer.steps[4].found = Found(Verdict.NEEDED, "it can")
+        await d.press("enter")
+        await d.see("[ Install ]")
+
+    drive(AWS, installer, script)
+    assert not any(step.done for step in installer.steps)
+
+
+def test_after_a_lost_connection_it_goes_on_where_it_was(installer):
+    installer.steps[2].broken.append(Unavailable("pi@camera.local: the connection was closed"))
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("The connection was lost while: Install pinthesky 1.0.0.", "the connection was closed")
+        await d.see("2 of 5 steps are done", "[ Go on ]")
+        await d.press("enter")
+        await d.see("The camera is set up")
+        await d.press("enter")
+
+    assert drive(AWS, installer, script) == DONE
+
+
+def test_what_failed_can_be_taken_back(installer):
+    installer.steps[3].broken.append(Conflict("the policy belongs to somebody else"))
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("✗ This step failed: Get the camera's certificate.", "the policy belongs to somebody else")
+        await d.press("tab", "tab", "enter")
+        await d.see("Everything that this installation did was taken back.")
+        await d.press("enter")
+
+    assert drive(AWS, installer, script) == DONE
+    assert not any(step.done for step in installer.steps)
+
+
+def test_after_a_failure_answers_can_be_changed(installer):
+    installer.steps[1].broken.append(Conflict("no"))
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("[ Change answers ]")
+        await d.press("tab", "enter")
+        await d.see("▸ Connection", "Host")
+
+    drive(AWS, installer, script)
+
+
+def test_leaving_a_failure_is_a_failure(installer):
+    installer.steps[1].broken.append(Conflict("no"))
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("[ Leave ]")
+        await d.press("ctrl+c")
+
+    assert drive(AWS, installer, script) == FAILED
+
+
+def test_the_log_of_each_step_can_be_read_while_others_work(installer):
+    hold = threading.Event()
+    installer.gate = lambda step: None if step.name != "units" else None if hold.wait(20) else None
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("▸ works    Install and start the services", "4 of 5 done.", "(nothing said yet)")
+        await d.press("up", "up", "up")
+        await d.see("Log of: Install Debian packages", "Setting up python3-picamera2")
+        hold.set()
+        await d.see("▸ Result")
+
+    drive(AWS, installer, script)
+
+
+def test_stopping_waits_for_the_step_and_keeps_what_is_done(installer):
+    hold = threading.Event()
+    installer.gate = lambda step: None if step.name != "wheel" else None if hold.wait(20) else None
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("▸ works    Install pinthesky 1.0.0")
+        await d.press("ctrl+c")
+        await d.see("Stay", "Leave at once")
+        await d.press("right", "enter")
+        await d.see("Stopping after this step …")
+        hold.set()
+        await d.see("Stopped, as you asked.", "3 of 5 steps are done", "[ Go on ]")
+        await d.press("ctrl+c")
+
+    assert drive(AWS, installer, script) == LEFT
+    assert [step.done for step in installer.steps] == [False, True, True, False, False]
+
+
+def test_a_code_is_shown_until_it_is_approved_and_can_be_hidden(installer):
+    installer.registers = True
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("Let the camera in", REGISTRATION.address, REGISTRATION.user_code, "14:5", "f3:19:ab")
+        await d.press("escape")
+        await d.see("Waiting for the code WDJB-MJHT at https://hub.local:8443/register"[:40], "F4 Show the code")
+        await d.press("f4")
+        await d.see("Let the camera in")
+        installer.approved.set()
+        await d.see("The camera is set up")
+
+    drive(AT_HOME, installer, script)
+
+
+def test_a_machine_cannot_write_markup_on_the_screen(installer):
+    installer.steps[1].lines = ("[red]not red[/red] \x1b[2Jgone",)
+    hold = threading.Event()
+    installer.gate = lambda step: None if step.name != "wheel" else None if hold.wait(20) else None
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.press("enter")
+        await d.see("▸ works    Install pinthesky 1.0.0")
+        await d.press("up")
+        await d.see("[red]not red[/red] gone")
+        hold.set()
+
+    drive(AWS, installer, script)
+
+
+def test_answers_are_saved_for_another_time_and_overwritten_by_saying_so_only(installer, tmp_path: Path):
+    there = tmp_path / "a.yaml"
+    there.write_text("mine", encoding="utf-8")
+
+    async def script(d: Driver):
+        await d.press("f2")
+        await d.see("Save answers", words.SAVE_NAME)
+        await d.press("ctrl+u")
+        await d.paste(str(there))
+        await d.press("enter")
+        await d.see(words.SAVE_OVER)
+        assert there.read_text("utf-8") == "mine"
+        await d.press("enter")
+        await d.until(lambda: installer.saved, "the file")
+        await d.see("✓ Written:")
+
+    drive(AWS, installer, script)
+    assert installer.saved == {there: AWS}
+
+
+def test_answers_that_cannot_be_saved_say_why(installer, tmp_path: Path):
+    async def script(d: Driver):
+        await d.press("f2")
+        await d.see("Save answers")
+        await d.press("ctrl+u")
+        await d.paste(str(tmp_path / "no" / "a.yaml"))
+        await d.press("enter")
+        await d.see("✗ ", "No such file")
+
+    drive(AWS, installer, script)
+
+
+def test_leaving_is_asked_once(installer):
+    async def script(d: Driver):
+        await d.press("ctrl+c")
+        await d.see("Leave the installation?")
+        await d.press("escape")
+        await d.until(lambda: len(d.app.screen_stack) == 1, "staying")
+        await d.press("ctrl+c")
+        await d.see("Leave the installation?")
+        await d.press("ctrl+c")
+
+    assert drive(AWS, installer, script) == LEFT
+
+
+def test_a_question_that_nobody_answers_ends_when_the_person_leaves(installer):
+    installer.asks_for_host_key = True
+
+    async def script(d: Driver):
+        await d.press("enter")
+        await d.see("Is this pi@camera.local?")
+        await d.press("ctrl+c", "ctrl+c")
+
+    assert drive(AWS, installer, script) == LEFT
+    assert installer.told == [False]
+
+
+def test_of_several_hubs_one_is_chosen_by_key(installer):
+    installer.heard = [Hub("cellar", "https://cellar"), Hub("attic", "https://attic")]
+
+    async def script(d: Driver):
+        await d.to_screen("home")
+        await d.see("( ) cellar at https://cellar")
+        await d.press("down", "down", "right", "right")
+        await d.see("(•) attic at https://attic")
+        await d.press("enter")
+        await d.see("Hub           https://attic")
+
+    drive(AT_HOME, installer, script)
+
+
+def test_a_choice_can_be_made_with_the_mouse(installer):
+    async def script(d: Driver):
+        await d.to_screen("home")
+        await d.click("#field-home-kind Choice", (8, 1))
+        await d.see("(•) a hub in this network")
+        await d.click("#button-next")
+        await d.see("Hub ")
+
+    drive(AWS, installer, script)
+
+
+def test_what_home_cannot_be_reached_is_said(installer):
+    installer.home_errors.append(NotAuthorized("the credentials of profile default have expired"))
+
+    async def script(d: Driver):
+        await d.to_screen("home")
+        await d.press("enter")
+        await d.see("✗ the credentials of profile default have expired")
+
+    drive(AWS, installer, script)
+
+
+def test_nothing_is_clipped_on_a_narrow_or_a_wide_terminal(installer):
+    async def script(d: Driver):
+        await d.resize(120, 40)
+        await d.see("▸ Connection", "· Result")
+        await d.resize(60, 20)
+        await d.until(lambda: "· Result" not in d.text, "the rail going away")
+        await d.see("Connection", "[ Continue ]", "Ctrl-C Leave")
+        await d.press("enter")
+        await d.see("Model")
+
+    drive(AWS, installer, script)
+
+
+def test_given_answers_stand_in_the_fields(installer):
+    given = Answers(connection=AWS.connection, home=AWS.home, camera=Camera(rotation=180, framerate=7))
+
+    async def script(d: Driver):
+        await d.to_screen("camera")
+        await d.see("(•) 180")
+        assert "Frames a second  7" in d.text
+
+    drive(given, installer, script)
+
+
+def test_without_colours_the_focus_is_seen_all_the_same(installer, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(d: Driver):
+        await d.see("▸ Host")
+        segments = [segment for strip in d.app.screen._compositor.render_strips() for segment in strip]
+        assert all(segment.style is None or segment.style.color is None or segment.style.color.is_default
+                   for segment in segments)
+        await d.press("tab", "tab", "tab")
+        strips = d.app.screen._compositor.render_strips()
+        pressed = [segment for strip in strips for segment in strip if "[ Continue ]" in segment.text]
+        assert pressed[0].style.reverse
+
+    drive(AWS, installer, script)
