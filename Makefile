@@ -1,4 +1,5 @@
-# Pi In The Sky. `make` lists the targets. Only `make setup` uses the network; the others call it when it has not run.
+# Pi In The Sky. `make` lists the targets. Only `make setup` uses the network, and `pins` and `image`, which nobody needs
+# for anything else; the others call setup when it has not run.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

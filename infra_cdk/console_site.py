@@ -39,7 +39,7 @@ def content_policy(*, api: str, socket: str, sign_in: str, media: str) -> str:
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: {media}; "
         f"media-src 'self' blob: {media}; connect-src 'self' {api} {socket} {sign_in}; font-src 'self'; "
-        f"manifest-src 'self'; form-action 'self' {sign_in}; frame-ancestors 'none'; base-uri 'none'"
+        f"manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
 
 
@@ -68,11 +68,6 @@ class ConsoleSite(Construct):
             runtime=cloudfront.FunctionRuntime.JS_2_0,
             comment="Paths within the console",
         )
-        certificate = (
-            None
-            if settings.certificate_arn is None
-            else certificates.Certificate.from_certificate_arn(self, "Certificate", settings.certificate_arn)
-        )
         self.has_no_own_name = settings.domain_name is None
         names = [] if settings.domain_name is None else [settings.domain_name]
         self.distribution = cloudfront.Distribution(
@@ -83,22 +78,11 @@ class ConsoleSite(Construct):
             price_class=cloudfront.PriceClass.PRICE_CLASS_100,
             minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
             domain_names=names or None,
-            certificate=certificate,
+            certificate=self._certificate(settings),
             default_behavior=self._behavior(
                 origin, page, cloudfront.CachePolicy.CACHING_DISABLED, functions=[first_page]
             ),
-            additional_behaviors={
-                "/assets/*": self._behavior(
-                    origin,
-                    self._headers("Assets", policy, cache=FOR_EVER),
-                    cloudfront.CachePolicy.CACHING_OPTIMIZED,
-                ),
-                "/reference": self._behavior(
-                    origin,
-                    self._headers("Reference", REFERENCE_POLICY, cache=ASK_EACH_TIME),
-                    cloudfront.CachePolicy.CACHING_DISABLED,
-                ),
-            },
+            additional_behaviors=self._beside_the_page(origin, policy),
             # Without the right to list, S3 says that what is not there is forbidden.
             error_responses=[
                 cloudfront.ErrorResponse(
@@ -111,6 +95,24 @@ class ConsoleSite(Construct):
         )
         self.address = f"https://{names[0] if names else self.distribution.distribution_domain_name}"
         self._name_it(settings)
+
+    def _certificate(self, settings: Settings) -> certificates.ICertificate | None:
+        if settings.certificate_arn is None:
+            return None
+        return certificates.Certificate.from_certificate_arn(self, "Certificate", settings.certificate_arn)
+
+    def _beside_the_page(self, origin: cloudfront.IOrigin, policy: str) -> dict[str, cloudfront.BehaviorOptions]:
+        """What is served otherwise than the console's page: files for ever, and the reference with its own policy."""
+        return {
+            "/assets/*": self._behavior(
+                origin, self._headers("Assets", policy, cache=FOR_EVER), cloudfront.CachePolicy.CACHING_OPTIMIZED
+            ),
+            "/reference": self._behavior(
+                origin,
+                self._headers("Reference", REFERENCE_POLICY, cache=ASK_EACH_TIME),
+                cloudfront.CachePolicy.CACHING_DISABLED,
+            ),
+        }
 
     @staticmethod
     def _behavior(

@@ -76,15 +76,7 @@ class Identity(Construct):
         self.has_google = settings.google_client_id is not None
         if settings.google_client_id is not None:
             self._let_google_in(settings.google_client_id, settings.google_secret_parameter)
-        for order, (role, what) in enumerate(ROLES.items()):
-            cognito.CfnUserPoolGroup(
-                self,
-                role.capitalize(),
-                user_pool_id=self.pool.user_pool_id,
-                group_name=role,
-                description=f"People who {what}",
-                precedence=order,
-            )
+        self._make_groups()
 
     @property
     def issuer(self) -> str:
@@ -100,6 +92,18 @@ class Identity(Construct):
         iam.Policy(
             self, "TriggerLooks", roles=[trigger.role], statements=[allow(*actions, on=[self.pool.user_pool_arn])]
         )
+
+    def _make_groups(self) -> None:
+        """They make the first owner, and are kept in step with the table for whoever looks there."""
+        for order, (role, what) in enumerate(ROLES.items()):
+            cognito.CfnUserPoolGroup(
+                self,
+                role.capitalize(),
+                user_pool_id=self.pool.user_pool_id,
+                group_name=role,
+                description=f"People who {what}",
+                precedence=order,
+            )
 
     def _let_google_in(self, client: str, secret_parameter: str) -> None:
         """The secret of Google's client is read when CloudFormation deploys, and is in no template."""

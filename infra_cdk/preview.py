@@ -60,4 +60,5 @@ def _synthesise(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.update(QUICK)
     _synthesise(Path(sys.argv[1]), json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})

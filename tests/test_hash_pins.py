@@ -12,7 +12,7 @@ import pytest
 
 from pinthesky.machine import pinned, shipped
 from tests.support.house.source import ROOT
-from tools import hash_pins
+from tools import hash_pins, prepare
 from tools.hash_pins import CannotPin, Pin, Target
 
 WHEELHOUSE = ROOT / ".wheelhouse"
@@ -88,6 +88,21 @@ def test_pip_installs_the_list_by_its_hashes_alone(target: Target, tmp_path):
     assert finished.returncode == 0, finished.stderr
     taken = {part["metadata"]["name"].lower().replace("_", "-") for part in json.loads(report.read_text())["install"]}
     assert taken == names(target)
+
+
+def test_setup_fetches_what_the_lists_pin():
+    both = {
+        f"{pin.name}=={pin.version}"
+        for target in (HERE, HERE_CTL)
+        if target.path.is_file()
+        for pin in hash_pins.read(target)
+    }
+    assert set(prepare.pinned_versions()) == both
+
+
+def test_a_system_that_is_not_linux_has_no_list(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert pinned.architecture_here() is None
 
 
 # What makes and checks the lists

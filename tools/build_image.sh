@@ -3,10 +3,10 @@
 #     IMAGE              its name, with the registry's before it
 #     PLATFORMS          linux/arm64,linux/amd64; none: this machine's
 #     PUSH               yes: to the registry, as REGISTRY_USER with REGISTRY_PASSWORD where these are set
-# An image of a released version is tagged latest too, one of any other with its version alone.
+# It is tagged with its version, and latest too: but for one of an unreleased version that is pushed.
 set -eu
 cd "$(dirname -- "$0")/.."
-image=${IMAGE:-pinthesky}
+image=$(echo "${IMAGE:-pinthesky}" | tr '[:upper:]' '[:lower:]') # registries take no capitals
 platforms=${PLATFORMS:-}
 push=${PUSH:-}
 command -v docker >/dev/null || {
@@ -18,8 +18,8 @@ version=${wheel#pinthesky-}
 version=${version%%-*}
 
 set -- buildx build --file service/container/Dockerfile --tag "$image:$(echo "$version" | tr + -)"
-case $version in
-*[!0-9.]*) ;;
+case $push:$version in
+yes:*[!0-9.]*) ;;
 *) set -- "$@" --tag "$image:latest" ;;
 esac
 if [ -n "$platforms" ]; then set -- "$@" --platform "$platforms"; fi

@@ -48,7 +48,7 @@ def page(templates: Mapping[str, Template]) -> str:
     figures = {
         "region": "us-east-1 (N. Virginia)",
         "as_of": "November 2026",
-        "totals": "\n".join(_total(mbps, relayed, of, known) for (mbps, relayed), of in month.items()),
+        "totals": "\n".join(_total(of, known, mbps=mbps, relayed=relayed) for (mbps, relayed), of in month.items()),
         "verdict": _verdict(sum(usd(month[low, 0.0], known)), sum(usd(lines, known))),
         "standing": sum(standing),
         "highest": max(standing),
@@ -108,7 +108,7 @@ def _verdict(webrtc: float, relay: float) -> str:
     )
 
 
-def _total(mbps: float, relayed: float, lines: Sequence[Line], known: Mapping[str, Price]) -> str:
+def _total(lines: Sequence[Line], known: Mapping[str, Price], *, mbps: float, relayed: float) -> str:
     way = "all by relay" if relayed else "all by WebRTC"
     return f"| {mbps} Mb/s | {way} | {sum(usd(lines, known)):.2f} | {sum(usd(lines, known, free_tier=True)):.2f} |"
 
@@ -119,16 +119,19 @@ def _table(low: Sequence[Line], high: Sequence[Line], known: Mapping[str, Price]
     costs = list(zip(low, usd(low, known), usd(high, known), strict=True))
     for part in dict.fromkeys(line.part for line in low):
         mine = [each for each in costs if each[0].part == part]
-        total = [sum(each[column] for each in mine) for column in (1, 2)]
-        rows.append(f"| **{part}** | | | **{_money(total[0])}** | **{_money(total[1])}** |")
+        rows.append(_sum(part, mine))
         for line, at_low, at_high in mine:
             if not line.amount:
                 continue
             price = known[line.price]
             amount = f"{_amount(line.amount)} {cell(price.noun)}"
             rows.append(f"| {line.what} | {amount} | {cell(price.what)} | {_money(at_low)} | {_money(at_high)} |")
-    sums = [sum(each[column] for each in costs) for column in (1, 2)]
-    return "\n".join([*rows, f"| **all** | | | **{_money(sums[0])}** | **{_money(sums[1])}** |"]) + "\n"
+    return "\n".join([*rows, _sum("all", costs)]) + "\n"
+
+
+def _sum(what: str, costs: Sequence[tuple[Line, float, float]]) -> str:
+    low, high = sum(cost for _, cost, _ in costs), sum(cost for _, _, cost in costs)
+    return f"| **{what}** | | | **{_money(low)}** | **{_money(high)}** |"
 
 
 def _free_rows(templates: Mapping[str, Template]) -> list[str]:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import boto3
 import botocore.exceptions
@@ -29,7 +30,7 @@ import botocore.exceptions
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from infra_cdk.names import HOME_STACK, STORE_STACK  # noqa: E402 - a program may be started by its path
+from infra_cdk.names import HOME_STACK, SIGNED_IN_PATH, STORE_STACK  # noqa: E402 - a program may be started by its path
 
 APPLICATION = ROOT / "infra_cdk"
 CDK = APPLICATION / "node_modules" / ".bin" / "cdk"
@@ -89,7 +90,7 @@ def account() -> Account:
 
 def check_bootstrap(home: Account) -> None:
     """Raise CannotDeploy unless this region has what CDK needs once."""
-    command = f"{CDK.relative_to(ROOT)} bootstrap aws://{home.number}/{home.region}"
+    command = f"{os.path.relpath(CDK, ROOT)} bootstrap aws://{home.number}/{home.region}"
     try:
         found = home.session.client("ssm").get_parameter(Name=BOOTSTRAP)["Parameter"]["Value"]
     except home.session.client("ssm").exceptions.ParameterNotFound as error:
@@ -132,14 +133,21 @@ def outputs_of(home: Account) -> dict[str, str]:
 
 def settings_of_console(outputs: Mapping[str, str]) -> dict[str, str]:
     """What the console reads from `/settings.json`: the same shape as at home."""
-    sign_in = outputs["SignInUrl"]
+    sign_in, console, client = outputs["SignInUrl"], outputs["ConsoleUrl"], outputs["ClientId"]
+    passkeys = {
+        "client_id": client,
+        "response_type": "code",
+        "scope": "openid email",
+        "redirect_uri": f"{console}{SIGNED_IN_PATH}",
+    }
     return {
         "api": outputs["ApiUrl"],
         "socket": outputs["SocketUrl"],
         "authorize": f"{sign_in}/oauth2/authorize",
         "token": f"{sign_in}/oauth2/token",
-        "signOut": f"{sign_in}/logout?client_id={outputs['ClientId']}&logout_uri={outputs['ConsoleUrl']}/",
-        "clientId": outputs["ClientId"],
+        "signOut": f"{sign_in}/logout?{urlencode({'client_id': client, 'logout_uri': f'{console}/'})}",
+        "passkeys": f"{sign_in}/passkeys/add?{urlencode(passkeys)}",
+        "clientId": client,
     }
 
 

@@ -65,8 +65,12 @@ SERVICES = (
     "sns",
 )
 """Of the 400 services that botocore describes these are asked."""
+COMPRESSION = 6
 MOMENT = (1980, 1, 1, 0, 0, 0)
 """Of every file: the earliest that a zip archive can say."""
+TYPES_ONLY = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where statements may hold others."""
 _KEPT_OF_METADATA = re.compile(r"METADATA|licenses/.+|(?:LICEN[CS]E|NOTICE|COPYING|AUTHORS)[^/]*", re.IGNORECASE)
 _LEFT_OUT = re.compile(r"(?:^|/)(?:tests?|testing|__pycache__)/|\.(?:pyi|pyx|pxd|pyc|h|c)$|(?:^|/)py\.typed$")
 
@@ -157,28 +161,29 @@ def our_modules(kind: str) -> dict[str, Path]:
         found[module] = path
         if "." in module:
             waiting.append(module.rpartition(".")[0])
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        waiting += [name for name in imports_of(tree) if name.startswith("pinthesky.") and not _is_later(name)]
+        waiting += [name for name in _imports_in(path) if name.startswith("pinthesky.") and not _is_later(name)]
     return found
 
 
 def imports_of(tree: ast.Module) -> Iterator[str]:
     """Every module that a source imports while it runs, and every name in one, which may be a module too."""
-    for_types = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-        for statement in node.body
-        for inner in ast.walk(statement)
-    }
-    for node in ast.walk(tree):
-        if node in for_types:
-            continue
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            for_types = isinstance(node, ast.If) and ast.unparse(node.test) in TYPES_ONLY
+            for block in BLOCKS[1:] if for_types else BLOCKS:
+                waiting += getattr(node, block, [])
+
+
+@functools.cache
+def _imports_in(path: Path) -> tuple[str, ...]:
+    return tuple(imports_of(ast.parse(path.read_bytes())))
 
 
 def files_of(wheel: Wheel) -> dict[str, bytes]:
@@ -291,13 +296,12 @@ def _is_later(module: str) -> bool:
 
 
 def _write(path: Path, files: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, MOMENT)
-            entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3
             entry.external_attr = (0o755 if ".so" in PurePosixPath(name).name else 0o644) << 16
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, files[name], zipfile.ZIP_DEFLATED, COMPRESSION)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from pinthesky.admin.services import Services, unit
 from pinthesky.admin.upgrade_record import UpgradeOutcome, UpgradeRecord, Wish
 from pinthesky.admin.versions import CURRENT, STEADY, Versions
 from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, NotAuthorized, PinTheSkyError, Unavailable
-from pinthesky.machine import durable_files
+from pinthesky.machine import durable_files, pinned
 from pinthesky.model.versions import order_of
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ _PROBE_S = 90.0
 _CONNECT_S = 180.0
 """Beside the time to settle: a device client waits up to a minute between its attempts to connect."""
 _LOOK_EVERY_S = 1.0
+_CLIENT_EXTRA = "client"
+"""What the lists of hashes hold beside the wheel's own needs, where it can run."""
 
 
 class Upgrader:
@@ -172,14 +175,29 @@ class Upgrader:
         durable_files.make_folder(scratch)
         python = self._installation.python
         self._must("venv", [python, "-m", "venv", "--system-site-packages", "--without-pip", folder], _VENV_S)
-        extras = f"[{','.join(self._installation.extras)}]" if self._installation.extras else ""
         options = ["--no-input", "--disable-pip-version-check", "--no-cache-dir", "--only-binary=:all:", "--quiet"]
-        if self._installation.wheelhouse.is_dir():
-            options += ["--no-index", "--find-links", str(self._installation.wheelhouse)]
         options += ["--timeout", "30", "--retries", "3"]
         pip = [python, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", *options]
-        self._must("pip", [*pip, f"{brought.path}{extras}"], _PIP_S)
+        for what in self._installs(brought, scratch / "requirements.txt"):
+            self._must("pip", [*pip, *what], _PIP_S)
         shutil.rmtree(scratch, ignore_errors=True)
+
+    def _installs(self, brought: wheel.Wheel, requirements: Path) -> list[list[str]]:
+        """Return what pip is to install, one after the other: by the wheel's own list of hashes where it brings one."""
+        extras = self._installation.extras
+        whole = f"{brought.path}[{','.join(extras)}]" if extras else str(brought.path)
+        if self._installation.wheelhouse.is_dir():
+            return [["--no-index", "--find-links", str(self._installation.wheelhouse), whole]]
+        architecture, version = pinned.architecture_here(), f"{sys.version_info[0]}.{sys.version_info[1]}"
+        listed = None
+        if architecture is not None and set(extras) <= {_CLIENT_EXTRA}:
+            listed = wheel.pinned_list(brought.path, pinned.list_name(architecture, version))
+        if architecture is None or listed is None:
+            return [[whole]]
+        durable_files.replace_file(requirements, listed)
+        unpinned = [one.requirement for one in pinned.elsewhere(architecture, version) if one.debian_package is None]
+        by_hash = ["--require-hashes", "--no-deps", "--requirement", str(requirements)]
+        return [by_hash, *([unpinned] if unpinned else []), ["--no-deps", "--no-index", str(brought.path)]]
 
     def _probe(self, version: str) -> None:
         """Start the new programs for a moment, not as root."""

@@ -69,6 +69,19 @@ def forget(installation: Installation) -> None:
         durable_files.remove(folder / name)
 
 
+def pinned_list(wheel: Path, name: str) -> bytes | None:
+    """Return the list `name` of libraries with their hashes that a wheel has brought; None where it brings none.
+
+    Raises InvalidInput where it is longer than any list.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        ending = f".data/data/share/pinthesky/requirements/{name}"
+        found = [entry for entry in archive.infolist() if entry.filename.endswith(ending)]
+        if found and found[0].file_size > _METADATA_MAX:
+            raise InvalidInput("wheel", f"{name} in it is longer than {_METADATA_MAX} bytes")
+        return archive.read(found[0]) if found else None
+
+
 def _is_already_there(path: Path, sha256: str) -> bool:
     try:
         with path.open("rb") as file:

@@ -193,7 +193,6 @@ class Daemon:
             thing_name=options.thing_name,
             time_keeper=self._time,
             settings=self._reconciler.effective.health,
-            version=__version__,
             disk=options.spool_dir,
             state=options.state_dir,
             post=self._events.post,

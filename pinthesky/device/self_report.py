@@ -12,6 +12,7 @@ from pinthesky.device.internal_events import EventForCloud
 from pinthesky.machine import durable_files
 from pinthesky.model.events import HealthEnd
 from pinthesky.model.identifiers import plain
+from pinthesky.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,6 @@ class SelfReport:
         thing_name: ThingName,
         time_keeper: TimeKeeper,
         settings: HealthSettings,
-        version: str,
         disk: Path,
         state: Path,
         post: Callable[[object], object],
@@ -61,7 +61,7 @@ class SelfReport:
         self._file = state / LAST_REPORT
         self._post = post
         self._commands_rejected = commands_rejected
-        self._health = HealthReporter(time_keeper, self._facts, settings, version=version, disk=disk)
+        self._health = HealthReporter(time_keeper, self._facts, settings, version=__version__, disk=disk)
         self.configure = self._health.configure
         self.due_in = self._health.due_in
 

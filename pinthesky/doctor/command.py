@@ -107,7 +107,7 @@ class SelfTest:
             lease = endpoint.current()
         except PinTheSkyError as error:
             advice = "The certificate has to be active, its policy to allow the role alias, and the thing to exist."
-            return found(check, "failed", str(error), advice)
+            return found(check, "failed", str(error), advice=advice)
         self._skew_s, self._has_credentials = endpoint.skew_s, True
         return found(check, "ok", f"good for {(lease.expires_at - self._clock.monotonic()) / 60:.0f} minutes")
 
@@ -123,7 +123,7 @@ class SelfTest:
                 store.probe(bucket=str(storage.bucket_name), prefix=f"{prefix}/{self._options.thing_name}")
         except PinTheSkyError as error:
             advice = "Look at bucket, region and the role's permissions, or at the hub's log and disk."
-            return found(check, "failed", str(error), advice)
+            return found(check, "failed", str(error), advice=advice)
         return found(check, "ok", f"{storage.bucket_name} takes what is stored under {self._options.thing_name}")
 
     def _session(self) -> AwsSession:
@@ -142,13 +142,13 @@ class SelfTest:
         answer = round_trips.ask_daemon(options.event_input, options.state_dir, self._wait_s)
         if answer is None:
             advice = "`systemctl status pinthesky` and `journalctl -u pinthesky -n 50` say why."
-            yield found("daemon", "failed", "it does not answer", advice)
+            yield found("daemon", "failed", "it does not answer", advice=advice)
         else:
             report = answer["report"]
             yield found("daemon", "ok", f"up for {report.get('up_time', 0) / 3600:.1f} hours")
             yield machine_checks.frames(report, round_trips.mode_in(client.shadow_input))
             yield machine_checks.uploads(report)
-            yield round_trips.publish(client.queue, options.thing_name, report, self._wait_s)
+            yield round_trips.publish(client.queue, options.thing_name, report, timeout_s=self._wait_s)
         yield round_trips.shadow(client.shadow_input, client.shadow_output, self._wait_s)
 
 
@@ -189,7 +189,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         advice = "Run `pitsctl install` again, or put it right by hand."
         if isinstance(error.__cause__, PermissionError):
             advice = f"Run this as the camera's user: sudo -u pinthesky {os.path.basename(sys.argv[0])}"  # noqa: PTH119 - a word for people
-        shown.append(found("configuration", "failed", str(error), advice))
+        shown.append(found("configuration", "failed", str(error), advice=advice))
         if not options.json:
             sys.stdout.write(line_of(shown[-1]))
     result = Findings(version=__version__, findings=shown)

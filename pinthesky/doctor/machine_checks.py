@@ -24,10 +24,10 @@ def clock(synchronised: bool, skew_s: Optional[float]) -> Finding:
     if skew_s is not None and abs(skew_s) > SKEW_WARNING_S:
         amount = str(timedelta(seconds=round(abs(skew_s))))
         what = f"{amount} {'ahead of' if skew_s > 0 else 'behind'} the credentials endpoint's"
-        return found("clock", "failed" if abs(skew_s) > SKEW_FAILED_S else "warning", what, _NTP)
+        return found("clock", "failed" if abs(skew_s) > SKEW_FAILED_S else "warning", what, advice=_NTP)
     if not synchronised:
         agrees = "; it agrees with the credentials endpoint's" if skew_s is not None else ""
-        return found("clock", "ok" if skew_s is not None else "warning", f"not synchronised{agrees}", _NTP)
+        return found("clock", "ok" if skew_s is not None else "warning", f"not synchronised{agrees}", advice=_NTP)
     return found("clock", "ok", "synchronised")
 
 
@@ -38,15 +38,17 @@ def disk(folder: Path, *, min_free: int, free: Optional[int] = None) -> Finding:
             told = os.statvfs(folder)
             free = told.f_bavail * told.f_frsize
     except OSError as error:
-        return found("disk", "failed", f"{folder}: {error.strerror}", "Is the daemon installed and was it started?")
+        return found(
+            "disk", "failed", f"{folder}: {error.strerror}", advice="Is the daemon installed and was it started?"
+        )
     what = f"{free / 1e9:.1f} GB free for {folder}"
     if free < min_free:
         advice = (
             "Clips are dropped, the oldest first. Make room (`sudo du -xh / | sort -h | tail`), or use a larger card."
         )
-        return found("disk", "failed", f"{what}, {min_free / 1e9:.1f} GB have to stay free", advice)
+        return found("disk", "failed", f"{what}, {min_free / 1e9:.1f} GB have to stay free", advice=advice)
     if free < 2 * min_free:
-        return found("disk", "warning", what, "Little room is left for clips when the network is away.")
+        return found("disk", "warning", what, advice="Little room is left for clips when the network is away.")
     return found("disk", "ok", what)
 
 
@@ -64,9 +66,9 @@ def power(told: Optional[int] = None, path: Path = THROTTLED) -> Finding:
     since = [name for bit, name in _BITS.items() if told & 1 << bit + 16 and name not in now]
     advice = "A stronger power supply and a shorter cable help with voltage, a heat sink with temperature."
     if now:
-        return found("power", "failed", f"now: {', '.join(now)}", advice)
+        return found("power", "failed", f"now: {', '.join(now)}", advice=advice)
     if since:
-        return found("power", "warning", f"since the boot: {', '.join(since)}", advice)
+        return found("power", "warning", f"since the boot: {', '.join(since)}", advice=advice)
     return found("power", "ok", "no under-voltage, not throttled")
 
 
@@ -79,7 +81,7 @@ def frames(report: Mapping[str, Any], mode: str) -> Finding:
         return found("frames", "skipped", "the camera is closed on purpose (mode privacy)")
     what = f"{model} gives no pictures" + (f" since {age:.0f} s" if isinstance(age, (int, float)) else "")
     advice = "`journalctl -u pinthesky -n 50` says why. Is the ribbon cable in its place, does another program use it?"
-    return found("frames", "failed", what, advice)
+    return found("frames", "failed", what, advice=advice)
 
 
 def uploads(report: Mapping[str, Any]) -> Finding:
@@ -88,10 +90,10 @@ def uploads(report: Mapping[str, Any]) -> Finding:
     reason = f": {report['upload_error']}" if report.get("upload_error") else ""
     if state in ("failing", "refused"):
         words = {"failing": "the store cannot be reached", "refused": "the store refuses"}[state]
-        return found("uploads", "failed", f"{words}{reason}; {files} files wait", "See the lines on the store.")
+        return found("uploads", "failed", f"{words}{reason}; {files} files wait", advice="See the lines on the store.")
     if report.get("items_lost"):
         what = f"{report['items_lost']} recordings were forced out before they were stored, since the start"
-        return found("uploads", "warning", what, "The disk was full, or the network away for too long.")
+        return found("uploads", "warning", what, advice="The disk was full, or the network away for too long.")
     if state == "off":
         return found("uploads", "skipped", "recordings stay on this machine: no bucket is set, or storage is off")
     return found("uploads", "ok", "nothing waits" if not files else f"{files} files wait")

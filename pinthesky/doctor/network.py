@@ -44,7 +44,7 @@ def reach(server: Server, now_s: float, timeout_s: float = TIMEOUT_S) -> Finding
             context.load_cert_chain(*server.identity, password="")
     except (OSError, ValueError) as error:
         advice = "Look at the files in /etc/pinthesky/certificates; `pitsctl install` puts them right."
-        return found(server.check, "failed", f"the certificates of this device cannot be used: {error}", advice)
+        return found(server.check, "failed", f"the certificates of this device cannot be used: {error}", advice=advice)
     if server.port == 443 and server.identity is not None:
         context.set_alpn_protocols([ALPN])
     try:
@@ -63,7 +63,7 @@ def reach(server: Server, now_s: float, timeout_s: float = TIMEOUT_S) -> Finding
     until_s = ssl.cert_time_to_seconds(str(shown["notAfter"])) if "notAfter" in shown else None
     if until_s is not None and until_s - now_s < SOON_S:
         what = f"{where}: its certificate expires on {_day(until_s)}"
-        return found(server.check, "warning", what, "Whoever runs that server has to renew its certificate.")
+        return found(server.check, "warning", what, advice="Whoever runs that server has to renew its certificate.")
     return found(server.check, "ok", where)
 
 
@@ -86,7 +86,7 @@ def _refused(server: Server, error: Exception, now_s: float) -> Finding:
     else:
         what = f"{where} cannot be reached: {getattr(error, 'strerror', None) or error}"
         advice = "Look at the network of this machine: `ip address`, `ip route`."
-    return found(server.check, "failed", what, advice)
+    return found(server.check, "failed", what, advice=advice)
 
 
 def _distrusted(server: Server, error: ssl.SSLCertVerificationError, now: str) -> tuple[str, str]:
@@ -108,18 +108,18 @@ def own_certificate(check: str, path: Path, now_s: float) -> Finding:
     try:
         since_s, until_s = validity_of(path.read_bytes())
     except OSError as error:
-        return found(check, "failed", f"{path} cannot be read: {error.strerror}", "Run `pitsctl install` again.")
+        return found(check, "failed", f"{path} cannot be read: {error.strerror}", advice="Run `pitsctl install` again.")
     except ValueError as error:
-        return found(check, "failed", f"{path}: {error}", "Run `pitsctl install` again.")
+        return found(check, "failed", f"{path}: {error}", advice="Run `pitsctl install` again.")
     register = "Register the camera again: `pitsctl install` makes another certificate for its key."
     if until_s < now_s:
-        return found(check, "failed", f"it has expired on {_day(until_s)}", register)
+        return found(check, "failed", f"it has expired on {_day(until_s)}", advice=register)
     if since_s > now_s:
         return found(
-            check, "failed", f"it is valid from {_day(since_s)} on, by this clock", "Set this machine's clock."
+            check, "failed", f"it is valid from {_day(since_s)} on, by this clock", advice="Set this machine's clock."
         )
     if until_s - now_s < SOON_S:
-        return found(check, "warning", f"it expires on {_day(until_s)}", register)
+        return found(check, "warning", f"it expires on {_day(until_s)}", advice=register)
     return found(check, "ok", f"valid until {_day(until_s)}")
 
 

@@ -53,7 +53,9 @@ def last_report(state: Path) -> Optional[Mapping[str, Any]]:
     return document if document is not None and isinstance(document.get("report"), dict) else None
 
 
-def publish(queue: Optional[Path], thing: ThingName, report: Mapping[str, Any], timeout_s: float = ANSWER_S) -> Finding:
+def publish(
+    queue: Optional[Path], thing: ThingName, report: Mapping[str, Any], *, timeout_s: float = ANSWER_S
+) -> Finding:
     """Have the device client publish a health report, and wait for the broker's acknowledgement."""
     check = "MQTT publish"
     if queue is None:
@@ -68,7 +70,7 @@ def publish(queue: Optional[Path], thing: ThingName, report: Mapping[str, Any], 
         temporary.chmod(0o600)
         durable_files.move(temporary, path)
     except OSError as error:
-        return found(check, "failed", f"cannot write to {queue}: {error.strerror}", "Is the disk full?")
+        return found(check, "failed", f"cannot write to {queue}: {error.strerror}", advice="Is the disk full?")
     try:
         began_s = time.monotonic()
         if _until(lambda: None if path.exists() else True, timeout_s):
@@ -77,7 +79,7 @@ def publish(queue: Optional[Path], thing: ThingName, report: Mapping[str, Any], 
     finally:
         durable_files.remove(path)
     waiting = f", and {len(there)} more wait" if there else ""
-    return found(check, "failed", f"not acknowledged within {timeout_s:.0f} s{waiting}", _CLIENT)
+    return found(check, "failed", f"not acknowledged within {timeout_s:.0f} s{waiting}", advice=_CLIENT)
 
 
 def shadow(shadow_input: Optional[Path], shadow_output: Optional[Path], timeout_s: float = ANSWER_S) -> Finding:
@@ -96,7 +98,7 @@ def shadow(shadow_input: Optional[Path], shadow_output: Optional[Path], timeout_
         finally:
             os.close(descriptor)
     except OSError as error:
-        return found(check, "failed", f"cannot write to {shadow_input}: {error.strerror}", "Is the disk full?")
+        return found(check, "failed", f"cannot write to {shadow_input}: {error.strerror}", advice="Is the disk full?")
 
     def came() -> Optional[int]:
         version = _version(shadow_output)
@@ -104,7 +106,7 @@ def shadow(shadow_input: Optional[Path], shadow_output: Optional[Path], timeout_
 
     version = _until(came, timeout_s)
     if version is None:
-        return found(check, "failed", f"no new document within {timeout_s:.0f} s (version {before})", _CLIENT)
+        return found(check, "failed", f"no new document within {timeout_s:.0f} s (version {before})", advice=_CLIENT)
     return found(check, "ok", f"version {version} came back")
 
 

@@ -21,6 +21,7 @@ SETTINGS = {
     "authorize": AUTHORIZE,
     "token": "/oauth2/token",
     "signOut": "/sign-out",
+    "passkeys": "/sign-in/passkeys",
     "clientId": CLIENT_ID,
 }
 _POLICY = (

@@ -7,11 +7,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from pinthesky.hub.database import Database
-from pinthesky.model.identifiers import Identifier, plain
+from pinthesky.model.identifiers import plain
 from pinthesky.planes.ports import Alert, Destination
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class WaitingAlerts:
         """What is due next, or was due first."""
         while (row := self._first_row()) is not None:
             try:
-                content = msgspec.json.decode(row["content"], type=_Content, dec_hook=_identifier)
+                content = msgspec.json.decode(row["content"], type=_Content, dec_hook=_parsed)
             except (msgspec.MsgspecError, ValueError) as error:
                 logger.error("An alert that waited cannot be read and is dropped: %s", error)
                 self._remove(row["number"])
@@ -133,8 +134,6 @@ def _count(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM waiting_alerts").fetchone()[0])
 
 
-def _identifier(kind: type, value: object) -> object:
-    """`dec_hook` for msgspec."""
-    if issubclass(kind, Identifier):
-        return kind.parse(value)
-    raise NotImplementedError(kind.__name__)
+def _parsed(kind: Any, given: object) -> object:
+    """`dec_hook` for msgspec: identifiers."""
+    return kind.parse(given)

@@ -36,6 +36,6 @@ class Findings(Struct, frozen=True, kw_only=True):
         return not any(finding.state == "failed" for finding in self.findings)
 
 
-def found(check: str, state: State, what: str, advice: str = "") -> Finding:
+def found(check: str, state: State, what: str, *, advice: str = "") -> Finding:
     """A finding, its texts cut to what travels."""
     return Finding(check=check, state=state, what=what[:1000], advice=advice[:1000])

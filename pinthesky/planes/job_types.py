@@ -130,6 +130,16 @@ class ServiceLogsJob(_Order, kw_only=True, tag="service-logs"):
         return [_step("Read the log", "read-service-logs", self.parameters.service, str(self.parameters.lines))]
 
 
+class DoctorJob(_Order, kw_only=True, tag="doctor"):
+    """Check the machine from end to end; what is not well is in the execution's `details.stdout`."""
+
+    parameters: NoParameters = field(default_factory=NoParameters)
+
+    def steps(self, _releases: Sequence[Release]) -> list[dict[str, Any]]:
+        """One step."""
+        return [_step("Check the camera", "doctor")]
+
+
 class RotateCertificateJob(_Order, kw_only=True, tag="rotate-certificate"):
     """Have the machine make a new key, and get a certificate for it."""
 
@@ -156,10 +166,10 @@ class RestartJob(_Order, kw_only=True, tag="restart"):
         return [_step("Restart", "restart-services", *services), check]
 
 
-AnyJob = UpdateJob | RebootJob | ShutdownJob | ServiceLogsJob | RotateCertificateJob | RestartJob
+AnyJob = UpdateJob | RebootJob | ShutdownJob | ServiceLogsJob | DoctorJob | RotateCertificateJob | RestartJob
 JOB_TYPES: Mapping[str, type[AnyJob]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (UpdateJob, RebootJob, ShutdownJob, ServiceLogsJob, RotateCertificateJob, RestartJob)
+    for kind in (UpdateJob, RebootJob, ShutdownJob, ServiceLogsJob, DoctorJob, RotateCertificateJob, RestartJob)
 }
 
 

@@ -84,9 +84,7 @@ def value_of(path: str, text: str) -> Any:
     value: Any = text
     try:
         if isinstance(kind, inspect.BoolType):
-            if text.lower() not in YES | NO:
-                raise ValueError(text)
-            value = text.lower() in YES
+            value = {**dict.fromkeys(YES, True), **dict.fromkeys(NO, False)}.get(text.lower(), text)
         elif isinstance(kind, inspect.IntType):
             value = int(text) if text else None
         elif isinstance(kind, inspect.LiteralType):

@@ -32,7 +32,7 @@ _PATIENCE_S = (0.2, 0.5, 1.0, 2.0)
 """Detaching a certificate takes AWS moments, and until then the thing cannot be removed."""
 
 
-def names_of(answers: Answers, account: Account, deployment: Deployment | None, host_name: str) -> CloudNames:
+def names_of(answers: Answers, account: Account, deployment: Deployment | None, *, host_name: str) -> CloudNames:
     """What is called how: as answered, else as deployed, else by default. Raises InvalidInput."""
     cloud, storage, found = answers.cloud, answers.storage, deployment
     thing = cloud.thing or re.sub(r"[^A-Za-z0-9:_-]", "-", host_name) or "camera"
@@ -50,11 +50,11 @@ def names_of(answers: Answers, account: Account, deployment: Deployment | None, 
 
 
 def aws_steps(
-    answers: Answers, machine: Machine, ledger: Ledger, person: Person, *, account: Account, host_name: str
+    answers: Answers, machine: Machine, ledger: Ledger, *, person: Person, account: Account, host_name: str
 ) -> list[Step]:
     """The steps, in order; with a deployment only the thing, unless other names were answered than those deployed."""
     deployment = Deployment.find(account)
-    names = names_of(answers, account, deployment, host_name)
+    names = names_of(answers, account, deployment, host_name=host_name)
     wanted: list[tuple[type[SharedStep], str, str]] = [
         (GroupStep, names.group, deployment.group if deployment else ""),
         (LogGroupStep, names.log_group, names.log_group if deployment else ""),
@@ -141,15 +141,12 @@ class ThingStep:
         say(f"{self._thing} has its certificate, {_id_of(arn)[:16]}…")
 
     def undo(self, say: Say) -> None:
-        """See `Step`."""
+        """See `Step`. Whoever takes this back has asked before."""
         notes = self._ledger.notes(self.name)
         thing, arn = str(notes.get("thing", "")), str(notes.get("certificate", ""))
         if not thing:
             return
         if arn and self._certificate(arn, only_active=False) is not None:
-            if not self._person.confirm(f"Delete the certificate of {thing}, in AWS and on this machine?", arn):
-                say(f"The certificate of {thing} is kept, and with it the thing")
-                return
             self._discard(thing, arn)
             say("The certificate is deleted")
         self._machine.run("rm", "-f", "--", str(places.CERTIFICATE), str(places.ROOT_CA), root=True)

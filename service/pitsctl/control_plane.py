@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -81,15 +82,17 @@ class Answer:
 class ControlPlane:
     """Requests to one control plane. Redirects are not followed, and no proxy of the environment is used."""
 
-    def __init__(self, address: Address, trust: ssl.SSLContext) -> None:
+    def __init__(self, address: Address, trust: ssl.SSLContext, authority_sha256: str = "") -> None:
+        """`authority_sha256` is that of a hub's own authority, where it is what `trust` trusts."""
         self.address = address
+        self.authority_sha256 = authority_sha256
         self._trust = trust
 
     def post(self, path: str, document: dict[str, Any]) -> Answer:
         """POST a JSON object. Raises Unavailable: nobody has answered, whether it was heard or not."""
         body = json.dumps(document).encode()
         headers = {"Content-Type": "application/json", "User-Agent": f"pitsctl/{__version__}"}
-        status, given, content = _ask(self.address, self._trust, "POST", self.address.path + path, body, headers)
+        status, given, content = _ask(self.address, self._trust, self.address.path + path, body=body, headers=headers)
         try:
             found = json.loads(content)
         except (ValueError, RecursionError):
@@ -118,9 +121,9 @@ def trusted(address: Address, *, authority_sha256: str, person: Person) -> Contr
         if trouble.verify_code in (_NOT_YET_VALID, _EXPIRED, *_OTHER_NAMES):
             raise _distrust(address, trouble)
     der = _own_authority(address)
-    fingerprint = fingerprint_of_certificate(der)
+    fingerprint, sha256 = fingerprint_of_certificate(der), hashlib.sha256(der).hexdigest()
     if authority_sha256:
-        if hashlib.sha256(der).hexdigest() != authority_sha256:
+        if sha256 != authority_sha256:
             raise NotAuthorized(
                 f"{address.host} is not the hub that was meant: its authority has the fingerprint {fingerprint}"
             )
@@ -133,7 +136,7 @@ def trusted(address: Address, *, authority_sha256: str, person: Person) -> Contr
     own.load_verify_locations(cadata=der)
     if (trouble := _handshake(address, own)) is not None:
         raise _distrust(address, trouble)
-    return ControlPlane(address, own)
+    return ControlPlane(address, own, sha256)
 
 
 def _distrust(address: Address, error: ssl.SSLCertVerificationError) -> InvalidInput | NotAuthorized:
@@ -167,7 +170,7 @@ def _own_authority(address: Address) -> bytes:
     distrusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     distrusting.check_hostname = False
     distrusting.verify_mode = ssl.CERT_NONE
-    status, _, content = _ask(address, distrusting, "GET", "/trust/pits-hub.crt", most=CERTIFICATE_MAX)
+    status, _, content = _ask(address, distrusting, "/trust/pits-hub.crt", most=CERTIFICATE_MAX)
     if status != 200:
         raise InvalidInput(FIELD, f"{address.origin} has a certificate that nobody vouches for, and is no hub of ours")
     try:
@@ -180,17 +183,18 @@ def _own_authority(address: Address) -> bytes:
 def _ask(
     address: Address,
     trust: ssl.SSLContext,
-    method: str,
     path: str,
-    *rest: Any,
+    *,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
     most: int = ANSWER_MAX,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """One request of at most ANSWER_S and `most` bytes of answer. Raises Unavailable."""
+    """One request, a POST where there is a body, of at most ANSWER_S and `most` bytes of answer. Raises Unavailable."""
     deadline = time.monotonic() + ANSWER_S
     connection = http.client.HTTPSConnection(address.host, address.port, timeout=TIMEOUT_S, context=trust)
     try:
         with closing(connection):
-            connection.request(method, path, *rest)
+            connection.request("GET" if body is None else "POST", path, body, dict(headers or {}))
             response = connection.getresponse()
             content = b""
             while block := response.read1(8192):

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from pinthesky.errors import Conflict, Unavailable
 from pitsctl import places
 from pitsctl.machine import Machine, Ran
-from pitsctl.person import Person
 from pitsctl.steps import Found, Say, Verdict
 
 
@@ -85,10 +84,9 @@ class KeyStep:
     name = "device-key"
     title = "Make the camera's key, which never leaves it"
 
-    def __init__(self, machine: Machine, person: Person) -> None:
+    def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._key = DeviceKey(machine)
-        self._person = person
 
     def check(self) -> Found:
         """See `Step`."""
@@ -106,14 +104,10 @@ class KeyStep:
         say(f"Fingerprint of the key: {fingerprint_of_key(self._key.public_key())}")
 
     def undo(self, say: Say) -> None:
-        """See `Step`; a key that is gone cannot be had again, so a person is asked."""
-        if self._machine.mode_of(places.KEY) is None:
-            return
-        if self._person.confirm("Delete the camera's key?", f"{places.KEY}: nobody has a copy of it."):
+        """See `Step`. Nobody has a copy of the key: whoever takes this back has asked before."""
+        if self._machine.mode_of(places.KEY) is not None:
             self._machine.run("rm", "-f", "--", str(places.KEY), root=True)
             say(f"{places.KEY} is deleted")
-        else:
-            say(f"{places.KEY} is kept")
 
 
 def fingerprint_of_key(public_key_pem: str) -> str:

@@ -42,7 +42,7 @@ def run(machine: Machine, ledger: Ledger, facts: Facts, *, json: bool, out: Text
         advice = "Is the machine switched on, and in this network? `ssh` to it says more."
         if isinstance(error, NotAuthorized):
             advice = "Root is needed: give sudo's password when you are asked, or see `pitsctl doctor --help`."
-        shown.append(found("connection", "failed", str(error), advice))
+        shown.append(found("connection", "failed", str(error), advice=advice))
         if not json:
             out.write(line_of(shown[-1]))
     failed = [finding for finding in shown if finding.state == "failed"]
@@ -60,7 +60,7 @@ def findings_of(machine: Machine, ledger: Ledger, facts: Facts) -> Iterator[Find
     """Each finding when it is there. Raises what the machine raises."""
     if not facts.installed and not facts.current:
         advice = "`pitsctl install` sets the camera up."
-        yield found("installation", "failed", f"nothing is installed on {machine.name}", advice)
+        yield found("installation", "failed", f"nothing is installed on {machine.name}", advice=advice)
         yield from _machine_alone(facts)
         return
     for service in services_of(machine):
@@ -86,7 +86,7 @@ def _self_test(machine: Machine) -> Findings | Finding:
         said = (ran.error or ran.out).strip().splitlines()
         what = f"{PROGRAM} does not run: {said[-1][:200] if said else f'exit code {ran.code}'}"
         advice = "The installation is older than this pitsctl, or broken: `pitsctl update`, or `pitsctl install` again."
-        return found("self-test", "failed", what, advice)
+        return found("self-test", "failed", what, advice=advice)
 
 
 def _machine_alone(facts: Facts) -> Iterator[Finding]:
@@ -94,14 +94,16 @@ def _machine_alone(facts: Facts) -> Iterator[Finding]:
     if facts.clock_synced is not None:
         synced = facts.clock_synced
         advice = "" if synced else "Look at `timedatectl`: a time server has to be reachable (UDP 123)."
-        yield found("clock", "ok" if synced else "warning", "synchronised" if synced else "not synchronised", advice)
+        yield found(
+            "clock", "ok" if synced else "warning", "synchronised" if synced else "not synchronised", advice=advice
+        )
     room: State = "ok" if facts.disk_free_mb >= LEAST_FREE_MB else "failed"
     advice = "" if room == "ok" else "Make room, or use a larger card: `sudo du -xh / | sort -h | tail`."
-    yield found("disk", room, f"{facts.disk_free_mb} MB free", advice)
+    yield found("disk", room, f"{facts.disk_free_mb} MB free", advice=advice)
     if facts.throttled:
         advice = "A stronger power supply and a shorter cable help with voltage, a heat sink with temperature."
         is_now = any(word.endswith(" now") for word in facts.throttled)
-        yield found("power", "failed" if is_now else "warning", ", ".join(sorted(facts.throttled)), advice)
+        yield found("power", "failed" if is_now else "warning", ", ".join(sorted(facts.throttled)), advice=advice)
 
 
 def service_finding(service: ServiceState) -> Finding:
@@ -109,21 +111,21 @@ def service_finding(service: ServiceState) -> Finding:
     check = f"service {service.name}"
     logs = f"`pitsctl logs {service.name}` says why; `sudo systemctl start {service.name}` starts it."
     if not service.is_there:
-        return found(check, "failed", "its unit is not there", "`pitsctl install` puts it in place.")
+        return found(check, "failed", "its unit is not there", advice="`pitsctl install` puts it in place.")
     if service.active == "active":
         if service.restarts > 3:
-            return found(check, "warning", f"runs, started anew {service.restarts} times since the boot", logs)
+            return found(check, "warning", f"runs, started anew {service.restarts} times since the boot", advice=logs)
         return found(check, "ok", "runs")
     if service.active == "activating":
-        return found(check, "warning", f"is starting ({service.sub})", logs)
+        return found(check, "warning", f"is starting ({service.sub})", advice=logs)
     reason = "" if service.result in ("", "success") else f" ({service.result})"
-    return found(check, "failed", f"does not run: {service.active}{reason}", logs)
+    return found(check, "failed", f"does not run: {service.active}{reason}", advice=logs)
 
 
 def version_finding(installed: str) -> Finding:
     """How the camera's version stands to the one that pitsctl brings."""
     if not is_version(installed) or order_of(installed) < order_of(__version__):
-        return found("version", "warning", f"{installed}; this pitsctl brings {__version__}", "`pitsctl update`")
+        return found("version", "warning", f"{installed}; this pitsctl brings {__version__}", advice="`pitsctl update`")
     return found("version", "ok", installed)
 
 

@@ -39,14 +39,14 @@ def home_steps(
         if ledger.home is None:
             raise InvalidInput("home.kind", "must be aws, hub or code")
         return []
-    key = KeyStep(machine, person)
+    key = KeyStep(machine)
     if kind == "aws":
         # Reading what AWS's services look like takes botocore a second, which nobody else needs.
         from pitsctl.aws_account import Account  # noqa: PLC0415 - see above
         from pitsctl.aws_steps import aws_steps  # noqa: PLC0415 - see above
 
         account = Account(profile=answers.home.profile, region=answers.home.region)
-        made = aws_steps(answers, machine, ledger, person, account=account, host_name=facts.host_name)
+        made = aws_steps(answers, machine, ledger, person=person, account=account, host_name=facts.host_name)
         return [*made[:-1], key, made[-1]]
     address = address_of(answers)
     registration = RegistrationStep(
@@ -67,13 +67,17 @@ def look_at_home(answers: Answers, _machine: Machine, person: Person) -> Sightin
         return Sighting()
     if answers.home.kind != "aws":
         plane = reached(answers, person)
-        return Sighting(rows=(("Address", str(plane.address)), ("Trusted", "yes")))
+        # What the person has confirmed once is not asked again when the camera is registered.
+        home = msgspec.structs.replace(answers.home, authority_sha256=plane.authority_sha256)
+        trust = "by the hub's own authority" if plane.authority_sha256 else "by a public certificate"
+        rows = (("Address", str(plane.address)), ("Trusted", trust))
+        return Sighting(rows=rows, answers=msgspec.structs.replace(answers, home=home))
     from pitsctl.aws_account import Account, Deployment  # noqa: PLC0415 - a second of botocore, see above
     from pitsctl.aws_steps import names_of  # noqa: PLC0415 - the same
 
     account = Account(profile=answers.home.profile, region=answers.home.region)
     deployment = Deployment.find(account)
-    names = names_of(answers, account, deployment, "camera")
+    names = names_of(answers, account, deployment, host_name="camera")
     rows = [("Account", account.id), ("As", account.caller["Arn"]), ("Region", account.region)]
     warnings = []
     if deployment is not None:

@@ -240,10 +240,10 @@ class Services:
         return (*helper, *(f"{name}.service" for name in self._site.services))
 
     def _configured(self) -> str:
-        """What tells one configuration from another: files, units, and the version that runs."""
+        """What tells one configuration from another. A version is started by whoever switches to it."""
         names = [f"{name}.service" for name in self._site.services]
         drop_ins = [places.UNITS / f"{name}.d" / "10-machine.conf" for name in names]
-        files = [places.DAEMON_FILE, places.CLIENT_FILE, places.ROOT_CA, places.CERTIFICATE, places.CURRENT]
+        files = [places.DAEMON_FILE, places.CLIENT_FILE, places.ROOT_CA, places.CERTIFICATE]
         seen = self._site.look([*files, *(places.UNITS / name for name in names), *drop_ins])
         told = "\n".join(f"{path} {one.detail if one else '-'}" for path, one in seen.items())
         return hashlib.sha256(told.encode()).hexdigest()

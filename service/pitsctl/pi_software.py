@@ -100,7 +100,7 @@ class Environment:
         for options in self._installs(parcel, wheel):
             said_of(site.must(*pip, *options, timeout_s=_PIP_S), say)
         self._probe(parcel.version)
-        site.must("sync")
+        site.must("sync", "-f", "--", str(places.OPT), timeout_s=600)
         site.machine.write(folder / _MARK, f"{parcel.sha256}\n".encode("ascii"), FileMode())
         say(f"{parcel.version} is whole")
 

@@ -172,7 +172,9 @@ class User:
         return Found(Verdict.NEEDED, f"make {places.USER}, without a password, a shell or root")
 
     def apply(self, say: Say) -> None:
-        """Make it."""
+        """Make it, unless an attempt that was cut off has done so."""
+        if self._exists():
+            return
         self._site.ledger.keep(self.name, {"made": True})
         options = ("--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent")
         self._site.must("useradd", *options, "--shell", "/usr/sbin/nologin", places.USER)

@@ -249,13 +249,9 @@ class RegistrationStep:
     def undo(self, say: Say) -> None:
         """See `Step`. What its home knows of the camera, only an owner can remove there."""
         home = self._ledger.home
-        if home is None or self._machine.mode_of(places.CERTIFICATE) is None:
-            return
-        if self._person.confirm(f"Delete the certificate of {home.thing_name}?", str(places.CERTIFICATE)):
+        if home is not None and self._machine.mode_of(places.CERTIFICATE) is not None:
             self._machine.run("rm", "-f", "--", str(places.CERTIFICATE), str(places.ROOT_CA), root=True)
             say(f"The certificate is deleted. Remove the camera {home.thing_name} at {self._address} too")
-        else:
-            say(f"{places.CERTIFICATE} is kept")
 
     def _begun(self) -> Pending | None:
         """What an earlier attempt has begun and may still go on with."""

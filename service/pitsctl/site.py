@@ -11,7 +11,7 @@ from pinthesky.errors import Conflict, Unavailable
 from pitsctl.answers import Answers
 from pitsctl.facts import Facts
 from pitsctl.ledger import Ledger
-from pitsctl.machine import FileMode, Machine
+from pitsctl.machine import FileMode, Machine, Ran
 from pitsctl.parcel import Parcel
 from pitsctl.steps import Say
 
@@ -76,9 +76,7 @@ class Site:
         """Run a program as root that has to succeed; returns what it printed. Raises Conflict with its last words."""
         ran = self.machine.run(*words, given=given, root=True, timeout_s=timeout_s)
         if ran.code != 0:
-            lines = [line.strip() for line in (ran.error + ran.out).splitlines() if line.strip()]
-            last = lines[-1] if lines else f"exit code {ran.code}"
-            raise Conflict(f"{words[0]} failed on {self.machine.name}: {last[:500]}")
+            raise Conflict(f"{words[0]} failed on {self.machine.name}: {last_words(ran)}")
         return ran.out
 
     def says(self, *words: str, timeout_s: float = 60.0) -> str | None:
@@ -104,6 +102,13 @@ def _seen(line: str) -> Seen | None:
     if kind not in ("file", "folder", "link"):
         raise Unavailable(f"cannot read {line[:80]!r}")
     return Seen(FileMode(owner, group, int(mode, 8)), kind, detail[0] if detail else "")  # type: ignore[arg-type]  # just compared
+
+
+def last_words(ran: Ran) -> str:
+    """What a program that failed has said of it: its last line that calls itself an error, else its last."""
+    lines = [line.strip() for line in f"{ran.out}\n{ran.error}".splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("E: ", "ERROR: ", "error: "))]
+    return (errors or lines or [f"exit code {ran.code}"])[-1][:500]
 
 
 def said_of(text: str, say: Say, *, at_most: int = 12) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def told(options: argparse.Namespace, environment: Mapping[str, str], *, under: 
     values: dict[str, Any] = {}
     file = getattr(options, "answers", None) or environment.get("PITSCTL_ANSWERS")
     if file:
-        values |= answers_file.read(Path(file))
+        values |= answers_file.read(Path(file)) if Path(file).is_file() else _piped(file)
     for path in answer_texts.PATHS:
         if variable_of(path) in environment:
             values[path] = _read(path, environment[variable_of(path)], variable_of(path))
@@ -50,6 +51,12 @@ def told(options: argparse.Namespace, environment: Mapping[str, str], *, under: 
         if flag is not None:
             values[path] = _read(path, flag, flag_of(path))
     return answer_texts.with_values(under, values)
+
+
+@functools.cache
+def _piped(file: str) -> Mapping[str, Any]:
+    """What a pipe such as /dev/stdin answers: it can be read once, and is asked for more often."""
+    return answers_file.read(Path(file))
 
 
 def _read(path: str, text: str, name: str) -> Any:

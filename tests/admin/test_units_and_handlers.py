@@ -66,7 +66,7 @@ def test_the_daemon_keeps_its_camera():
     assert "SupplementaryGroups=video" in unit
 
 
-@pytest.mark.parametrize("handler", HANDLERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("handler", [path for path in HANDLERS if path.name != "doctor"], ids=lambda path: path.name)
 def test_a_handler_asks_the_root_helper_and_does_nothing_else(handler: Path):
     text = handler.read_text()
     words = re.search(r"bin/pinthesky-admin ([a-z-]+)", text)
@@ -76,6 +76,28 @@ def test_a_handler_asks_the_root_helper_and_does_nothing_else(handler: Path):
         command.parser().parse_args([words[1], "--help"])
     assert caught.value.code == 0
     assert "sudo" not in text
+
+
+@pytest.mark.parametrize(
+    "says, code, told",
+    [
+        ("  ok   clock: right\\n   -   test PUT: no bucket is set\\n", 0, "all is well\n"),
+        (
+            "  ok   clock: right\\nFAIL   disk: full\\n       → Make room\\n",
+            1,
+            "FAIL   disk: full\n       → Make room\n",
+        ),
+    ],
+)
+def test_the_doctors_handler_tells_what_is_not_well(tmp_path: Path, says: str, code: int, told: str):
+    doctor = tmp_path / "pinthesky-doctor"
+    doctor.write_text(f"#!/bin/sh\nprintf '{says}'\nexit {code}\n")
+    doctor.chmod(0o755)
+    text = next(path for path in HANDLERS if path.name == "doctor").read_text()
+    handler = tmp_path / "doctor"
+    handler.write_text(text.replace("/opt/pinthesky/current/bin", str(tmp_path)))
+    result = subprocess.run(["sh", handler, "pinthesky"], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (code, told)
 
 
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda path: path.name)

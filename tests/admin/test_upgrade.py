@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from pinthesky.admin import upgrade as upgrade_module
 from pinthesky.admin.requests import Upgrade
 from pinthesky.admin.upgrade import ATTEMPTS_MAX, Upgrader
 from pinthesky.admin.upgrade_record import UpgradeOutcome, Wish
+from pinthesky.machine import pinned
 from tests.support.made_up_pi import DIES, GOOD, MadeUpPi, wait_for_child
+
+LIST = f"amd64-python{sys.version_info[0]}.{sys.version_info[1]}.txt"
 
 
 @pytest.fixture
@@ -202,6 +206,33 @@ def test_extras_and_a_wheelhouse_reach_pip_and_no_index_is_asked(pi: MadeUpPi):
     assert f"--no-index --find-links {pi.installation.wheelhouse}" in asked
     assert "pinthesky-1.1.0-py3-none-any.whl[client]\n" in asked
     assert "-m venv --system-site-packages --without-pip" in asked
+
+
+@pytest.mark.parametrize("unpinned", [[], ["msgspec>=0.19,<1"]], ids=["all", "all but one"])
+def test_libraries_are_those_whose_hashes_the_wheel_brings(pi, unpinned: list[str], monkeypatch: pytest.MonkeyPatch):
+    python = pi.home / "programs" / "python"
+    python.write_text(python.read_text().replace("shift\n", f'echo "$*" >> {pi.home}/python-asked\nshift\n', 1))
+    monkeypatch.setattr(pinned, "architecture_here", lambda: "amd64")
+    monkeypatch.setattr(pinned, "elsewhere", lambda *_: [pinned.Elsewhere(one, None) for one in unpinned])
+    wheel = pi.wheel("1.1.0")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr(f"pinthesky-1.1.0.data/data/share/pinthesky/requirements/{LIST}", "six==1.17.0\n")
+    outcome = upgrade(pi, pi.request(wheel))
+    asked = [line.partition(" install ")[2] for line in (pi.home / "python-asked").read_text().splitlines()]
+    installs = [line.partition("--retries 3 ")[2] for line in asked if line]
+    assert outcome.succeeded, outcome.text
+    assert installs[0] == f"--require-hashes --no-deps --requirement {pi.installation.state}/scratch/requirements.txt"
+    assert installs[1:-1] == unpinned
+    assert installs[-1].startswith("--no-deps --no-index ")
+
+
+def test_a_list_that_is_longer_than_any_list_is_refused(pi: MadeUpPi, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pinned, "architecture_here", lambda: "amd64")
+    wheel = pi.wheel("1.1.0")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr(f"pinthesky-1.1.0.data/data/share/pinthesky/requirements/{LIST}", b"#" * 300_000)
+    outcome = upgrade(pi, pi.request(wheel))
+    assert (outcome.refused, "is longer than" in outcome.text) == (True, True)
 
 
 def test_what_was_cut_off_too_often_before_anything_was_changed_is_given_up(pi: MadeUpPi):

@@ -27,7 +27,7 @@ from pinthesky.model.identifiers import ThingName
 from pinthesky.model.people import Email
 from tests.support.aws_servers import KeyPair
 from tests.support.daemon_process import eventually
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, running_fleet
 from tests.support.hub_console import Console
 from tests.support.hub_process import Camera, HubProcess
 
@@ -52,16 +52,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A hub, and the camera `garden` with two clips."""
-    made = Fleet(tmp_path_factory.mktemp("browser"))
-    try:
+    with running_fleet(tmp_path_factory.mktemp("browser")) as made:
         made.add("garden").start()
         with closing(owner_of(made)) as owner:
             for count in (1, 2):
                 record(made, owner, count)
         yield made
-    finally:
-        codes = made.close()
-    assert set(codes) == {0}, codes
 
 
 def owner_of(fleet: Fleet) -> Console:

@@ -284,12 +284,10 @@ def test_a_certificate_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def test_an_environment_file_is_read_as_systemd_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "pinthesky.env"
-    path.write_text(
-        '# a comment\n\nPINTHESKY_FLAGS="--camera auto \\\n--rotation 0"\nAWS_DEFAULT_REGION=eu-central-1\n'
-    )
+    path.write_text('# a comment\n\nPINTHESKY_FLAGS="--camera auto \\\n--rotation 0"\nAWS_DEFAULT_REGION=eu-west-1\n')
     assert installed.environment_in(path) == {
         "PINTHESKY_FLAGS": "--camera auto --rotation 0",
-        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
     }
 
 
@@ -339,11 +337,11 @@ def test_a_daemon_that_is_not_there_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_an_event_that_nobody_takes_is_taken_back(tmp_path: Path) -> None:
-    finding = round_trips.publish(tmp_path, ThingName("garden"), {}, 0.1)
+    finding = round_trips.publish(tmp_path, ThingName("garden"), {}, timeout_s=0.1)
     assert finding.state == "failed"
     assert list(tmp_path.iterdir()) == []
-    assert round_trips.publish(tmp_path / "none", ThingName("garden"), {}, 0.1).state == "failed"
-    assert round_trips.publish(None, ThingName("garden"), {}, 0.1).state == "skipped"
+    assert round_trips.publish(tmp_path / "none", ThingName("garden"), {}, timeout_s=0.1).state == "failed"
+    assert round_trips.publish(None, ThingName("garden"), {}, timeout_s=0.1).state == "skipped"
 
 
 def test_a_shadow_that_nobody_answers_for_leaves_the_report_as_it_was(tmp_path: Path) -> None:

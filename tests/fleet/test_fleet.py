@@ -26,7 +26,7 @@ from pinthesky.model.identifiers import EventId, ThingName, event_topic, shadow_
 from pinthesky.model.jobs import JobId, JobStatus
 from tests.support.broker import MqttClient
 from tests.support.daemon_process import eventually
-from tests.support.fleet import Fleet, FleetCamera, RootHelper, fetch_credentials, pits_hub
+from tests.support.fleet import Fleet, FleetCamera, RootHelper, fetch_credentials, pits_hub, running_fleet
 from tests.support.hub_process import HOST, try_connect
 
 pytestmark = pytest.mark.needs_av
@@ -37,13 +37,8 @@ UPDATE = shadow_topic(ThingName("load"), "update")
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    made = Fleet(tmp_path_factory.mktemp("fleet"))
-    try:
+    with running_fleet(tmp_path_factory.mktemp("fleet")) as made:
         yield made
-    finally:
-        codes = made.close()
-    assert set(codes) == {0}, codes
-    assert made.mosquitto() == []
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """A hub is found in its network by its announcement: real mDNS, on this machine's own interface alone.
 
-Announcer and finder run as programs of their own, since what they send goes to everybody who listens.
+Hub and finder run as programs of their own, since what they send goes to everybody who listens.
 """
 
 from __future__ import annotations
@@ -8,23 +8,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from pinthesky.hub import announcement
 from pinthesky.hub.announcement import Announcement, is_for_others
+from pinthesky.hub.trust_page import sha256_of
+from tests.support.daemon_process import eventually
+from tests.support.hub_process import HubProcess
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-ANNOUNCE = """
-import logging, sys
-from pinthesky.hub.announcement import Announcement
-logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
-made = Announcement(port=18443, authority_sha256="ab" * 32, addresses=["127.0.0.1"])
-made.start()
-sys.stdin.read()
-print("stopped", made.stop(5.0), flush=True)
+HUB = """
+import sys
+from pinthesky.hub import app
+app.is_for_others = lambda _: True
+sys.exit(app.main(sys.argv[1:]))
 """
+"""A hub that listens for its own machine alone, and tells it so."""
 FIND = """
 import json, sys
 from pitsctl.hub_finder import find_hubs
@@ -32,31 +32,27 @@ print(json.dumps([vars(hub) for hub in find_hubs(float(sys.argv[1]), interfaces=
 """
 
 
-def found(within_s: float) -> list[dict[str, str]]:
+def found(within_s: float, authority: str) -> list[dict[str, str]]:
     done = subprocess.run(
         [sys.executable, "-c", FIND, str(within_s)], capture_output=True, text=True, timeout=30, check=True, cwd=PROJECT
     )
     hubs: list[dict[str, str]] = json.loads(done.stdout)
-    return [hub for hub in hubs if hub["authority_sha256"] == "ab" * 32]
+    return [hub for hub in hubs if hub["authority_sha256"] == authority]
 
 
-def test_a_hub_that_announces_itself_is_found_until_it_says_goodbye() -> None:
-    announcer = subprocess.Popen(
-        [sys.executable, "-c", ANNOUNCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT
-    )
-    with announcer:
-        assert announcer.stdout is not None
-        line = announcer.stdout.readline()
-        assert line.startswith("The hub is announced in the network as Pi In The Sky on "), line
-        deadline = time.monotonic() + 20
-        while not (hubs := found(1.5)):
-            assert time.monotonic() < deadline
-        [hub] = hubs
-        assert hub["address"] == "https://127.0.0.1:18443"
-        assert hub["name"] in line
-        rest, _ = announcer.communicate(timeout=20)
-        assert rest == "stopped True\n"
-    assert found(0.3) == []
+def test_a_hub_is_found_by_its_announcement_until_it_says_goodbye(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path)
+    hub._command = [sys.executable, "-c", HUB, "--data", str(hub.data)]
+    hub.start()
+    try:
+        [said] = hub.wait_log("The hub is announced in the network as (Pi In The Sky on .+)")
+        authority = sha256_of((hub.data / "authority" / "ca.crt").read_bytes())
+        [seen] = eventually(lambda: found(1.5, authority), "the hub is found", 30.0)
+        assert seen["address"] == f"https://127.0.0.1:{hub.console_port}"
+        assert seen["name"] in said[1]
+    finally:
+        assert hub.stop() == 0
+    assert found(0.3, authority) == []
 
 
 def test_a_hub_without_the_library_says_so_once_and_goes_on(monkeypatch, caplog) -> None:

@@ -56,6 +56,7 @@ def test_the_settings_say_where_the_home_is(browser):
         "authorize": "/oauth2/authorize",
         "token": "/oauth2/token",
         "signOut": "/sign-out",
+        "passkeys": "/sign-in/passkeys",
         "clientId": "console",
     }
 

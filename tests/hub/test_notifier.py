@@ -26,6 +26,7 @@ from pinthesky.hub.webhooks import Webhooks
 from pinthesky.model.identifiers import MediaKey
 from pinthesky.planes.ports import Alert, Destination
 from tests.planes.fakes import out_of_reach
+from tests.planes.home import UnsyncedDatabase
 from tests.support.daemon_process import eventually
 from tests.support.mail_server import mail_server
 from tests.support.push_service import Subscriber, push_service
@@ -98,7 +99,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(tmp_path / "hub.sqlite")
+    made = UnsyncedDatabase(tmp_path / "hub.sqlite")
     yield made
     made.close()
 
@@ -211,6 +212,7 @@ def test_what_has_failed_once_is_tried_at_once_by_the_next_process(database):
             eventually(lambda: len(hook.told) == 1, "it has failed")
         with running(database):
             eventually(lambda: len(hook.told) == 2, "it is tried again", timeout_s=4)
+    assert hook.told[0] == hook.told[1]
 
 
 def test_an_alert_of_days_ago_is_news_to_nobody(database, caplog):
@@ -231,6 +233,7 @@ def test_a_clock_that_was_set_back_meanwhile_holds_nothing_up(database):
         tomorrow.put(ALERT, [Destination("s2", "https", hook.address)])
         with running(database):
             eventually(lambda: bool(hook.told), "it arrives", timeout_s=4)
+    assert len(hook.told) == 1
 
 
 def test_what_cannot_be_read_any_more_is_dropped_and_the_next_goes_out(database, caplog):
@@ -280,9 +283,10 @@ def test_a_browser_is_told_and_one_that_has_left_is_forgotten(database, tmp_path
     assert (told["title"], told["link"]) == ("Something moved at Garden", "/cameras/garden")
 
 
-def test_a_subscription_that_cannot_be_used_any_more_is_given_up_at_once(database, caplog):
+@pytest.mark.parametrize("protocol, endpoint", [("webpush", "{}"), ("email", "anna@example.com")])
+def test_a_subscription_that_cannot_be_used_any_more_is_given_up_at_once(database, caplog, protocol, endpoint):
     with running(database) as notifier:
-        notifier.deliver(ALERT, [Destination("s9", "webpush", "{}")])
+        notifier.deliver(ALERT, [Destination("s9", protocol, endpoint)])
         eventually(lambda: notifier.given_up == 1, "it is given up")
     assert "subscription s9 cannot be sent" in caplog.text
 

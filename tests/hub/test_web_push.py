@@ -104,6 +104,19 @@ def test_whatever_is_told_a_message_fits(title: str, text: str, link: str):
     assert json.loads(content)["alertType"] == "camera_offline"
 
 
+def test_what_is_far_too_long_goes_without_its_extras():
+    content = _content(Notice("motion", "garden", "\x00" * 3000, "\x00" * 3000, "x" * 4000, "t" * 32, "p" * 2000))
+    assert len(content) <= CONTENT_MAX
+    assert json.loads(content) == {
+        "alertType": "motion",
+        "camera": "garden",
+        "title": "\x00" * 200,
+        "text": "\x00" * 200,
+        "link": "",
+        "tag": "t" * 32,
+    }
+
+
 def test_the_largest_message_is_as_large_as_services_take(service: PushService, push: WebPush):
     bare = len(_content(Notice("motion", "", "t", "", "", "")))
     push.send(Subscriber(service.origin).subscription, Notice("motion", "", "t", "", "x" * (CONTENT_MAX - bare), ""))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pinthesky.planes.control_plane import surface
 from tests.support.cloud_template import Cloud
 from tests.support.house.source import ROOT
 
@@ -104,4 +103,3 @@ def test_the_api_serves_routes_of_the_planes_alone(cloud: Cloud):
     }
     assert len(integrations) == 1
     assert ":function:PinTheSky-http" in integrations.pop()
-    assert surface.serve

@@ -11,8 +11,8 @@ import pytest
 
 from pinthesky.aws import lambda_handlers
 from tests.aws import test_whole_home as whole_home
-from tests.aws.conftest import moto_port  # noqa: F401 - fixtures are found by being here
 from tests.aws.test_whole_home import account  # noqa: F401 - the same
+from tests.support.aws_fixtures import moto_port  # noqa: F401 - fixtures are found by being here
 from tests.support.cloud_template import Cloud
 from tests.support.policies.asking import Asking
 from tests.support.policies.cloud_account import CloudAccount

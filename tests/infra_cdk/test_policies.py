@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -207,3 +208,109 @@ def test_every_route_asks_who_it_is_but_those_that_are_meant_to_be_open(cloud):
     client = account.place("AWS::Cognito::UserPoolClient").name
     assert authorizer["Audience"] == [client]
     assert authorizer["Issuer"].startswith("https://cognito-idp.us-east-1.amazonaws.com/")
+
+
+def without_attachment(templates: dict[str, Any]) -> None:
+    """Cameras connect as whatever they call themselves."""
+    del the_only(templates, "AWS::IoT::Policy")["PolicyDocument"]["Statement"][0]["Condition"]
+
+
+def with_the_shared_topic(templates: dict[str, Any]) -> None:
+    """Every camera may speak on the topic of all."""
+    document = the_only(templates, "AWS::IoT::Policy")["PolicyDocument"]
+    document["Statement"].append(
+        {"Effect": "Allow", "Action": "iot:Publish", "Resource": "arn:aws:iot:*:*:topic/pinthesky/events/*"}
+    )
+
+
+def without_the_promise_to_change_nothing(templates: dict[str, Any]) -> None:
+    """What is stored may be written over."""
+    for policy in every(templates, "AWS::S3::BucketPolicy"):
+        said = policy["PolicyDocument"]["Statement"]
+        policy["PolicyDocument"]["Statement"] = [each for each in said if each.get("Sid") != "NothingIsWrittenOver"]
+
+
+def without_tls(templates: dict[str, Any]) -> None:
+    """Nothing is said about TLS."""
+    for policy in every(templates, "AWS::S3::BucketPolicy"):
+        said = policy["PolicyDocument"]["Statement"]
+        policy["PolicyDocument"]["Statement"] = [each for each in said if "Bool" not in each.get("Condition", {})]
+
+
+def without_the_own_folder(templates: dict[str, Any]) -> None:
+    """A camera stores wherever it likes."""
+    replace_text(templates, "${credentials-iot:ThingName}/*", "*")
+
+
+def without_the_own_stream(templates: dict[str, Any]) -> None:
+    """A camera writes every stream of the log."""
+    replace_text(templates, "@${credentials-iot:ThingName}", "*")
+
+
+def without_the_distribution(templates: dict[str, Any]) -> None:
+    """Any distribution of CloudFront reads the console's bucket."""
+    for policy in every(templates, "AWS::S3::BucketPolicy"):
+        for each in policy["PolicyDocument"]["Statement"]:
+            if each["Principal"] == {"Service": "cloudfront.amazonaws.com"}:
+                del each["Condition"]
+
+
+def without_the_source_of_a_rule(templates: dict[str, Any]) -> None:
+    """Rules of any account call the functions."""
+    for permission in every(templates, "AWS::Lambda::Permission"):
+        permission.pop("SourceArn", None)
+        permission.pop("SourceAccount", None)
+
+
+def without_rows(templates: dict[str, Any]) -> None:
+    """Every function reads every row."""
+    for policy in every(templates, "AWS::IAM::Policy"):
+        for each in policy["PolicyDocument"]["Statement"]:
+            if "dynamodb:LeadingKeys" in json.dumps(each.get("Condition", {})):
+                del each["Condition"]
+
+
+def with_trust_in_everybody(templates: dict[str, Any]) -> None:
+    """Another account may become the role of cameras."""
+    for role in every(templates, "AWS::IAM::Role"):
+        role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] = {"AWS": "*"}
+
+
+def every(templates: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
+    """The properties of all resources of a type, as they stand there."""
+    for template in templates.values():
+        yield from (each["Properties"] for each in template["Resources"].values() if each["Type"] == kind)
+
+
+def the_only(templates: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    (found,) = every(templates, kind)
+    return found
+
+
+def replace_text(templates: dict[str, Any], old: str, new: str) -> None:
+    for name, template in templates.items():
+        templates[name] = json.loads(json.dumps(template).replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        without_attachment,
+        with_the_shared_topic,
+        without_the_promise_to_change_nothing,
+        without_tls,
+        without_the_own_folder,
+        without_the_own_stream,
+        without_the_distribution,
+        without_the_source_of_a_rule,
+        without_rows,
+        with_trust_in_everybody,
+    ],
+    ids=lambda mistake: mistake.__name__,
+)
+def test_a_mistake_in_the_templates_would_be_seen(cloud, mistake):
+    templates = copy.deepcopy(cloud.templates)
+    mistake(templates)
+    assert templates != cloud.templates
+    asking = Asking(CloudAccount(templates))
+    assert any(asking.decide(case).allowed is not case.may for case in CASES if not case.only_full)

@@ -200,7 +200,7 @@ def test_a_further_denial_never_gives_and_a_further_permission_never_takes(own):
     assert allowed([*own, said("Allow")]) >= allowed(own)
 
 
-TEMPLATE = {
+TEMPLATE: dict[str, Any] = {
     "Parameters": {"Version": {"Default": "7"}, "Asked": {}},
     "Resources": {
         "Clips": {"Type": "AWS::S3::Bucket"},

@@ -26,9 +26,14 @@ def test_texts_of_the_command_line_become_what_is_meant():
 
 
 def test_a_context_is_asked_for_the_known_keys_alone():
-    asked = []
+    asked: list[str] = []
     context = {"retentionDays": 7, "alertEmail": ""}
-    found = read(lambda key: asked.append(key) or context.get(key))
+
+    def look_up(key: str) -> object:
+        asked.append(key)
+        return context.get(key)
+
+    found = read(look_up)
     assert found == Settings(retention_days=7)
     assert set(context) < set(asked)
     assert not [key for key in asked if "_" in key]

@@ -60,18 +60,21 @@ class MadeUpHome:
     name = "made-up-home"
     title = "Let the camera in"
 
-    def __init__(self, machine: Machine, ledger: Ledger) -> None:
+    def __init__(
+        self, machine: Machine, ledger: Ledger, identity: tuple[bytes, bytes] = (b"key", b"certificate")
+    ) -> None:
         self._machine = machine
         self._ledger = ledger
+        self._key, self._certificate = identity
 
     def check(self) -> Found:
         is_there = self._machine.mode_of(places.KEY) == places.KEY_MODE and self._ledger.home is not None
         return Found(Verdict.DONE if is_there else Verdict.NEEDED, "let it in")
 
     def apply(self, say: Say) -> None:
-        self._machine.write(places.KEY, b"key", places.KEY_MODE)
-        self._machine.write(places.CERTIFICATE, b"certificate", places.CERTIFICATE_MODE)
-        self._machine.write(places.ROOT_CA, b"root", places.CERTIFICATE_MODE)
+        self._machine.write(places.KEY, self._key, places.KEY_MODE)
+        self._machine.write(places.CERTIFICATE, self._certificate, places.CERTIFICATE_MODE)
+        self._machine.write(places.ROOT_CA, self._certificate, places.CERTIFICATE_MODE)
         self._ledger.keep_home(AT_HOME)
         say("it is let in")
 

@@ -15,7 +15,7 @@ from tests.support.pretend_root import CutOff, PretendRoot, missing
 
 OPERATIONS = 160
 """More than an installation has; an operation that does not come any more ends the loop."""
-EACH = 1 if os.environ.get("SOAK", "long") == "long" else 11
+EACH = 1 if os.environ.get("SOAK", "long") == "long" else 37
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 
@@ -77,7 +77,7 @@ def whole() -> dict[str, str]:
         pi.close()
 
 
-@pytest.mark.parametrize("at", [9, 57, 88, 121])
+@pytest.mark.parametrize("at", [9, 88, 121])
 def test_an_installation_that_was_cut_off_goes_on_and_can_be_taken_back(whole: dict[str, str], at: int):
     assert check_cut_off_installation(whole, at, is_done=at % 2 == 0)
 

@@ -16,9 +16,12 @@ import pytest
 
 from pinthesky.errors import InvalidInput, NotAuthorized, Throttled, Unavailable
 from pitsctl import control_plane, places
+from pitsctl.answers import Answers, Home
 from pitsctl.camera_home import registered
 from pitsctl.control_plane import Address, Answer, ControlPlane, trusted
 from pitsctl.device_key import DeviceKey, KeyStep, fingerprint_of_certificate, first_certificate
+from pitsctl.facts import Facts
+from pitsctl.home import home_steps, look_at_home
 from pitsctl.ledger import Ledger
 from pitsctl.person import Registration
 from pitsctl.registration import (
@@ -179,6 +182,27 @@ def test_the_key_is_made_on_the_machine_and_never_leaves_it(
     context.load_cert_chain(machine.path(places.CERTIFICATE), key)
 
 
+def test_what_was_confirmed_once_is_not_asked_again(machine: FolderMachine, hub: HubProcess, authority: str) -> None:
+    person = ScriptedPerson()
+    answers = Answers(home=Home(kind="hub", address=f"localhost:{hub.console_port}"))
+    found = look_at_home(answers, machine, person)
+    assert found.answers is not None
+    assert found.answers.home.authority_sha256 == authority
+    look_at_home(found.answers, machine, person)
+    assert len(person.asked) == 1
+    steps = home_steps(found.answers, machine, Facts(), ledger=Ledger(machine), person=person)
+    assert [step.name for step in steps] == ["device-key", "registration"]
+
+
+def test_without_a_home_that_leads_anywhere_it_is_said(machine: FolderMachine) -> None:
+    for home, field in ((Home(), "home.kind"), (Home(kind="hub"), "home.address")):
+        with pytest.raises(InvalidInput, match=field):
+            home_steps(Answers(home=home), machine, Facts(), ledger=Ledger(machine), person=ScriptedPerson())
+    assert look_at_home(Answers(), machine, ScriptedPerson()).rows == ()
+    Ledger(machine).keep_home(registered(address="", thing="garden", endpoints=ENDPOINTS))
+    assert home_steps(Answers(), machine, Facts(), ledger=Ledger(machine), person=ScriptedPerson()) == []
+
+
 def test_with_the_authoritys_fingerprint_nobody_is_asked(
     machine: FolderMachine, hub: HubProcess, owner: Console, authority: str
 ) -> None:
@@ -241,7 +265,7 @@ def test_a_connection_that_is_lost_while_the_certificate_is_put_in_place_costs_n
     assert step_of(machine, hub, ScriptedPerson()).check().verdict is Verdict.DONE
 
 
-def test_registering_again_changes_nothing_and_undoing_asks_first(
+def test_registering_again_changes_nothing_and_undoing_leaves_nothing(
     machine: FolderMachine, hub: HubProcess, owner: Console, authority: str
 ) -> None:
     step_of(machine, hub, ScriptedPerson(on_code=approving(owner, "twice")), authority=authority).apply(mute)
@@ -250,18 +274,13 @@ def test_registering_again_changes_nothing_and_undoing_asks_first(
     step_of(machine, hub, quiet, authority=authority).apply(mute)
     assert quiet.shown == []
     assert machine.path(places.CERTIFICATE).read_bytes() == before
-    no = ScriptedPerson(yes=False)
-    step_of(machine, hub, no).undo(mute)
-    KeyStep(machine, no).undo(mute)
-    assert machine.path(places.CERTIFICATE).exists()
-    assert machine.path(places.KEY).exists()
     lines: list[str] = []
     step_of(machine, hub, ScriptedPerson()).undo(lines.append)
-    KeyStep(machine, ScriptedPerson()).undo(lines.append)
+    KeyStep(machine).undo(lines.append)
     assert list(machine.path(places.CERTIFICATES).iterdir()) == []
     assert any("Remove the camera twice" in line for line in lines), "what only an owner can do is said"
     step_of(machine, hub, ScriptedPerson()).undo(mute)
-    KeyStep(machine, ScriptedPerson()).undo(mute)
+    KeyStep(machine).undo(mute)
 
 
 def test_a_certificate_of_another_key_is_no_registration(
@@ -277,14 +296,14 @@ def test_a_certificate_of_another_key_is_no_registration(
 
 def test_a_key_that_cannot_be_used_is_left_alone(machine: FolderMachine) -> None:
     machine.path(places.KEY).write_text("mine")
-    found = KeyStep(machine, ScriptedPerson()).check()
+    found = KeyStep(machine).check()
     assert found.verdict is Verdict.IMPOSSIBLE
     assert machine.path(places.KEY).read_text() == "mine"
 
 
 def test_a_machine_without_openssl_is_told_before_anything_is_done(machine: FolderMachine) -> None:
     machine.stand_in("openssl", "exit 127")
-    assert KeyStep(machine, ScriptedPerson()).check().verdict is Verdict.IMPOSSIBLE
+    assert KeyStep(machine).check().verdict is Verdict.IMPOSSIBLE
 
 
 # Without a hub: what a control plane may answer, in a time that the test owns.
@@ -367,7 +386,7 @@ def test_a_code_that_the_home_has_forgotten_has_expired(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "what"),
+    "document, what",
     [
         ({}, "no registration"),
         ({"thing_name": "a", "certificate": "c", "authority": "d", "endpoints": 7}, "no registration"),
@@ -425,7 +444,7 @@ def test_endpoints_that_cannot_be_used_are_refused(endpoints: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("given", "origin", "path"),
+    "given, origin, path",
     [
         ("hub.local", "https://hub.local:8443", "/api"),
         ("https://hub.local:443", "https://hub.local", "/api"),
@@ -440,7 +459,7 @@ def test_addresses_as_people_write_them(given: str, origin: str, path: str) -> N
 
 @pytest.mark.parametrize("given", ["", "http://hub.local", "hub.local:0", "a b", "https://u:p@hub", "hub/../x?y"])
 def test_what_is_no_address_is_refused(given: str) -> None:
-    with pytest.raises(InvalidInput, match="home.address"):
+    with pytest.raises(InvalidInput, match=r"home\.address"):
         Address.parse(given, default_port=8443)
 
 
@@ -451,7 +470,7 @@ def test_a_name_of_a_host_is_made_fit() -> None:
 # Whoever else may answer at an address.
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class FixedAnswer(http.server.BaseHTTPRequestHandler):
     """Answers every request in one way."""
 
     status, body = 200, b"{}"
@@ -461,7 +480,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.body)
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - the library calls it by this name
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""
@@ -484,7 +503,7 @@ def stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[Address, Path]]]:
         pair = authority.issue(name, since=timedelta(days=-30), until=until)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.cert, pair.key)
-        handler = type("Fixed", (Answers,), {"status": status, "body": body or authority_der(authority.cert)})
+        handler = type("Fixed", (FixedAnswer,), {"status": status, "body": body or authority_der(authority.cert)})
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

@@ -58,16 +58,16 @@ def test_a_push_reaches_every_console_whose_person_sees_the_camera(fleet):
 
 
 def test_a_clock_that_is_set_back_hides_nothing_from_who_catches_up(fleet):
-    seen = push(fleet)
+    seen = str(push(fleet).id)
     fleet.clock.now_s -= 3600
-    missed = [push(fleet).id for _ in range(2)]
+    missed = [str(push(fleet).id) for _ in range(2)]
     # Another process, which has only the table.
     fleet.__dict__.pop("pushes")
-    missed.append(push(fleet).id)
+    missed.append(str(push(fleet).id))
     assert missed == sorted(missed)
-    assert missed[0] > seen.id
-    found = [each["id"] for each in list_all(fleet, OWNER, "/events", after=seen.id)]
-    assert [each for each in found if each > seen.id] == missed
+    assert missed[0] > seen
+    found = [each["id"] for each in list_all(fleet, OWNER, "/events", after=seen)]
+    assert [each for each in found if each > seen] == missed
 
 
 def test_what_only_owners_may_know_reaches_owners_alone(fleet):

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pitsctl import answers_file, command
+from pitsctl import answers_file, command, telling
+from pitsctl.answers import Answers
 from tests.support.house.source import ROOT
 
 ROLES = ROOT / "service" / "ansible"
@@ -134,6 +135,19 @@ def test_pitsctl_knows_the_flags_that_the_role_uses():
     options = command.parser().parse_args(["install", "--answers", "a.yml", "--json", "--host", "pi@garden", "--yes"])
     assert (options.command, options.json, options.yes) == ("install", True, True)
     assert command.parser().parse_args(["install", "--dry-run"]).dry_run
+
+
+def test_answers_on_a_pipe_are_read_once_however_often_they_are_asked_for():
+    source, target = os.pipe()
+    os.write(target, b"camera: {rotation: 180}\n")
+    os.close(target)
+    options = command.parser().parse_args(["install", "--answers", f"/dev/fd/{source}"])
+    try:
+        told = [telling.told(options, {}, under=Answers()).camera.rotation for _ in range(2)]
+    finally:
+        telling._piped.cache_clear()
+        os.close(source)
+    assert told == [180, 180]
 
 
 def test_the_example_answers_what_pitsctl_asks(tmp_path: Path):

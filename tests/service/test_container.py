@@ -307,12 +307,12 @@ def build(tmp_path: Path, version: str, **told: str) -> subprocess.CompletedProc
 def test_an_image_of_the_checkout_has_its_version_and_stays_here(docker, tmp_path: Path):
     assert build(tmp_path, "1.2.0.dev0").returncode == 0
     assert docker() == [
-        "buildx build --file service/container/Dockerfile --tag pinthesky:1.2.0.dev0 --load .",
+        "buildx build --file service/container/Dockerfile --tag pinthesky:1.2.0.dev0 --tag pinthesky:latest --load .",
     ]
 
 
 def test_an_image_of_a_release_is_pushed_for_both_machines_and_its_password_is_no_argument(docker, tmp_path: Path):
-    told = {"IMAGE": "registry.example/pi", "PLATFORMS": "linux/arm64,linux/amd64", "PUSH": "yes"}
+    told = {"IMAGE": "registry.example/Pi", "PLATFORMS": "linux/arm64,linux/amd64", "PUSH": "yes"}
     secret = {"REGISTRY_USER": "anna", "REGISTRY_PASSWORD": "s3cret", "FAILS": "inspect"}
     finished = build(tmp_path, "1.2.0", **told, **secret)
     assert finished.returncode == 0, finished.stderr
@@ -325,6 +325,18 @@ def test_an_image_of_a_release_is_pushed_for_both_machines_and_its_password_is_n
         in calls[-1]
     )
     assert calls[-1].endswith("--provenance true --sbom true --push .")
+
+
+def test_an_image_that_is_pushed_before_its_release_is_not_the_latest(docker, tmp_path: Path):
+    assert build(tmp_path, "1.2.0rc1", PUSH="yes").returncode == 0
+    assert "--tag pinthesky:1.2.0rc1 --builder" in docker()[-1]
+
+
+def test_docker_sees_what_the_image_takes_and_no_more():
+    ignored, *admitted = (CONTAINER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()[1:]
+    taken = re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE)
+    assert ignored == "*"
+    assert admitted == [f"!{path}" for path in (taken[2], taken[0], taken[1], taken[3])]
 
 
 def test_units_name_the_script_that_is_there():

@@ -117,6 +117,26 @@ def begun(pi: Pi) -> Pi:
     return pi
 
 
+def test_the_shell_around_the_package_is_sound():
+    program = shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not installed")
+    scripts = [path for folder in ("", "container", "sd-card") for path in (ROOT / "service" / folder).glob("*.sh")]
+    assert len(scripts) == 6
+    result = subprocess.run([program, *scripts], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit():
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    result = subprocess.run(
+        [program, "verify", SCRIPTS / UNIT], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 needs_the_list = pytest.mark.skipif(
     os.uname().machine != "x86_64", reason="the wheel of these tests has the list of x86-64 machines only"
 )

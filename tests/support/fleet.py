@@ -396,3 +396,15 @@ class Fleet:
                 if program.is_running:
                     program.kill()
         return codes
+
+
+@contextmanager
+def running_fleet(folder: Path) -> Iterator[Fleet]:
+    """A fleet that has to end in order: every program with 0, and no mosquitto left behind."""
+    made = Fleet(folder)
+    try:
+        yield made
+    finally:
+        codes = made.close()
+    assert set(codes) == {0}, codes
+    assert made.mosquitto() == []

@@ -20,7 +20,7 @@ from tests.support.house.source import ROOT
 from tests.support.user_pool import CLIENT
 from tools import lambda_archives, prepare
 
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 60.0
 
 
 def interpreter() -> str:

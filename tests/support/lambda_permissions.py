@@ -191,7 +191,11 @@ def _port_methods(handler: str) -> set[str]:
     for function in _reached(ENTRANCES[handler]):
         text = ast.unparse(function)
         for port, method in re.findall(rf"\bhome\.({ports})\b(?:\.(\w+))?", text):
-            reached.add("people.get" if port == "access_of" else f"{port}.{method}")
+            if port == "access_of":
+                reached.add("people.get")
+            else:
+                # A port that is handed on may be asked for anything.
+                reached |= {f"{port}.{each}" for each in ([method] if method else methods_of(port))}
     return reached
 
 

@@ -10,12 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, Unavailable
-from pitsctl.answer_texts import with_values
 from pitsctl.answers import Answers, Cloud, Connection, Home
 from pitsctl.person import Person, Registration
 from pitsctl.steps import Found, Progress, Say, Verdict
@@ -100,7 +100,6 @@ class MadeUpInstaller:
         self.asks_for_host_key = False
         self.asks_for_password = False
         self.registers = False
-        self.found: dict[str, object] = {}
         self.heard = [Hub("cellar", "https://cellar.local:8443")]
         self.saved: dict[Path, Answers] = {}
         self.told: list[object] = []
@@ -109,8 +108,20 @@ class MadeUpInstaller:
         self.hangs = threading.Event()
         """Set: looking at the machine waits until it is closed."""
         self.approved = threading.Event()
-        self.gate: Callable[[MadeUpStep], None] = lambda step: None
-        """Called before a step is applied: a test holds it up there."""
+        self.gate: Callable[[MadeUpStep], object] = lambda step: None
+        """Called before a step is applied."""
+
+    def hold(self, name: str) -> threading.Event:
+        """Hold a step up until the event is set, or nobody wants it any more."""
+        event = threading.Event()
+
+        def gate(step: MadeUpStep) -> None:
+            while step.name == name and not event.wait(0.02):
+                if self.closed.is_set():
+                    raise Unavailable("the connection was closed")
+
+        self.gate = gate
+        return event
 
     def look_at_machine(self, answers: Answers, person: Person) -> Sighting:
         self.looked_at.append(answers)
@@ -124,18 +135,7 @@ class MadeUpInstaller:
             self.asks_for_host_key = False
         if self.machine_errors:
             raise self.machine_errors.pop(0)
-        return msgspec.structs.replace(ZERO_2) if False else self._sighting(answers)
-
-    def _sighting(self, answers: Answers) -> Sighting:
-        return Sighting(
-            ZERO_2.rows,
-            ZERO_2.warnings,
-            ZERO_2.cannot,
-            ZERO_2.pi_model,
-            ZERO_2.sensor,
-            ZERO_2.cameras,
-            with_values(answers, self.found) if self.found else None,
-        )
+        return ZERO_2
 
     def hubs(self) -> Sequence[Hub]:
         return self.heard
@@ -168,7 +168,7 @@ class MadeUpInstaller:
                 self.gate(step)
                 if step.name == "certificate" and self.registers:
                     self._register(person, stop)
-                step.apply(lambda line, step=step: progress.said(step, line))
+                step.apply(partial(progress.said, step))
             except (Unavailable, Conflict, InvalidInput) as error:
                 progress.ended(step, str(error))
                 raise
@@ -185,7 +185,7 @@ class MadeUpInstaller:
         for step in reversed(self.steps):
             if step.done:
                 progress.began(step)
-                step.undo(lambda line, step=step: progress.said(step, line))
+                step.undo(partial(progress.said, step))
                 progress.ended(step, None)
 
     def save(self, answers: Answers, path: Path) -> None:
@@ -202,8 +202,9 @@ def scene(name: str) -> tuple[Answers, MadeUpInstaller]:
     answers = Answers(connection=Connection(host="pi@camera.local"), home=Home(kind="aws"), cloud=Cloud(thing="garden"))
     if name == "slow":
         pause = threading.Event()
-        installer.gate = lambda step: None if pause.wait(1.0) else None
+        installer.gate = lambda step: bool(pause.wait(1.0))
     elif name == "lost":
+        installer.asks_for_host_key = installer.asks_for_password = True
         installer.steps[2].broken.append(Unavailable("pi@camera.local: the connection was closed"))
     elif name == "fails":
         installer.steps[2].broken += [Conflict("the disk is full: 3 MB are left, 90 MB are needed")] * 5
@@ -215,12 +216,8 @@ def scene(name: str) -> tuple[Answers, MadeUpInstaller]:
         answers = Answers(connection=Connection(host="pi@camera.local"), home=Home(kind="hub"))
         installer.registers = True
     elif name == "held":
-        hold = threading.Event()
-        installer.gate = lambda step: (
-            None if step.name != "wheel" or installer.closed.wait(60) or hold.is_set() else None
-        )
-    elif name == "asks":
-        installer.asks_for_host_key = installer.asks_for_password = True
+        answers = Answers(connection=Connection(host="pi@camera.local"), home=Home(kind="hub"))
+        installer.hold("wheel")
     elif name == "hangs":
         installer.hangs.set()
     elif name == "bare":

@@ -83,7 +83,9 @@ else
   while [ "$1" != --python ]; do shift; done
   folder=${2%/bin/python}
   for wheel in "$@"; do :; done
-  cd "$folder" && @PYTHON@ -I -S -m zipfile -e "${wheel%\\[*}" . && chmod +x bin/*
+  case $wheel in
+    *.whl*) cd "$folder" && @PYTHON@ -I -S -m zipfile -e "${wheel%\\[*}" . && chmod +x bin/* ;;
+  esac
 fi
 """
 PROGRAM = """#!/bin/sh

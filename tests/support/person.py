@@ -13,6 +13,8 @@ class ScriptedPerson:
 
     def __init__(self, *, yes: bool = True, on_code: Callable[[Registration], None] | None = None) -> None:
         self.yes = yes
+        self.refuses: str | None = None
+        """A word of the questions that are answered with no."""
         self.asked: list[tuple[str, str]] = []
         self.shown: list[Registration | None] = []
         self._on_code = on_code
@@ -24,7 +26,7 @@ class ScriptedPerson:
 
     def confirm(self, question: str, detail: str = "") -> bool:
         self.asked.append((question, detail))
-        return self.yes
+        return self.yes and not (self.refuses and self.refuses in question)
 
     def show_registration(self, registration: Registration | None) -> None:
         self.shown.append(registration)

@@ -64,7 +64,10 @@ class PiOverSsh:
         machine = self.machine
         machine.boot()
         machine.show_packages()
-        machine.must("ln", "-sf", machine.python, "/usr/local/bin/python3")
+        # No link: an environment would look for its home beside the link.
+        python = machine.path("/usr/local/bin/python3")
+        python.write_text(f'#!/bin/sh\nexec {machine.python} "$@"\n')
+        python.chmod(0o755)
         self._make_keys()
         for user in USERS:
             machine.must("useradd", "--create-home", "--shell", "/bin/bash", user)

@@ -6,6 +6,7 @@ journalctl and the making of environments are small programs that behave. Needs 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -232,15 +233,20 @@ class CutOff:
             raise Unavailable("the connection was lost")
 
 
+@functools.cache
+def _shipped() -> dict[str, bytes]:
+    """The checkout's units and handlers, read once."""
+    folders = (ROOT / "service" / kind for kind in ("handlers", "systemd"))
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for one in folders for path in sorted(one.iterdir())}
+
+
 def made_up_parcel(version: str = "1.0.0", *, also: dict[str, bytes] | None = None) -> Parcel:
     """A parcel with the real units and handlers, and programs that say their version."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         files = {f"pinthesky-{version}.dist-info/METADATA": f"Name: pinthesky\nVersion: {version}\n".encode()}
         shared = f"pinthesky-{version}.data/data/share/pinthesky"
-        for kind in ("handlers", "systemd"):
-            for path in sorted((ROOT / "service" / kind).iterdir()):
-                files[f"{shared}/{kind}/{path.name}"] = path.read_bytes()
+        files |= {f"{shared}/{name}": data for name, data in _shipped().items()}
         for python in ("3.11", "3.9"):
             for architecture in ("amd64", "arm64", "armhf"):
                 files[f"{shared}/requirements/{architecture}-python{python}.txt"] = REQUIREMENTS

@@ -17,7 +17,7 @@ from pitsctl.wizard.ports import Sighting
 from pitsctl.wizard.screens import screen_of
 from tests.support.made_up_installer import ZERO_2, MadeUpInstaller
 
-DEADLINE_S = 4.0
+DEADLINE_S = 20.0
 
 
 class Driver:
@@ -34,12 +34,17 @@ class Driver:
         """
         for key in keys:
             self._send(events.Key(key, key if len(key) == 1 else None))
-            await self._pilot._wait_for_screen()
+            await self._settle()
 
     async def paste(self, text: str) -> None:
         """Put a text into the field that has the focus."""
         self._send(events.Paste(text))
-        await self._pilot._wait_for_screen()
+        await self._settle()
+
+    async def _settle(self) -> None:
+        # From the application to the field, from there to the screen, and back with what that has set off.
+        for _ in range(3):
+            await self._pilot._wait_for_screen()
 
     def _send(self, event: events.Event) -> None:
         event.set_sender(self.app)
@@ -63,12 +68,15 @@ class Driver:
         deadline = time.monotonic() + DEADLINE_S
         while not expected():
             assert time.monotonic() < deadline, f"{what} never came:\n{self.text}"
-            await self._pilot.pause(0.01)
+            await self._pilot.pause(0.03)
 
     async def see(self, *texts: str) -> None:
         """Wait until all of the texts are on the screen, each unbroken."""
         for text in texts:
-            await self.until(lambda text=text: text in self.text, repr(text))
+            await self.until(partial(self._shows, text), repr(text))
+
+    def _shows(self, text: str) -> bool:
+        return text in self.text
 
     async def go_on(self, *titles: str) -> None:
         """Press Enter until each of these screens is shown."""

@@ -1685,6 +1685,32 @@ export interface components {
             thingName: string | null;
         };
         /**
+         * DoctorJob
+         * @description Check the machine from end to end; what is not well is in the execution's `details.stdout`.
+         */
+        DoctorJob: {
+            /** @default null */
+            abort: components["schemas"]["Abort"] | null;
+            /** @default [] */
+            cameras: string[];
+            /** @default  */
+            description: string;
+            /** @default [] */
+            groups: string[];
+            parameters?: components["schemas"]["NoParameters"];
+            /**
+             * @description Further tries of a camera that failed.
+             * @default 0
+             */
+            retries: number;
+            /** @default null */
+            rollout: components["schemas"]["Rollout"] | null;
+            /** @default 60 */
+            timeoutInMinutes: number | null;
+            /** @enum {unknown} */
+            type: "doctor";
+        };
+        /**
          * Execution
          * @description One camera's try. `details` is what the camera says: `reason`, `stdout`, `stderr`.
          */
@@ -4324,7 +4350,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UpdateJob"] | components["schemas"]["RebootJob"] | components["schemas"]["ShutdownJob"] | components["schemas"]["ServiceLogsJob"] | components["schemas"]["RotateCertificateJob"] | components["schemas"]["RestartJob"];
+                "application/json": components["schemas"]["UpdateJob"] | components["schemas"]["RebootJob"] | components["schemas"]["ShutdownJob"] | components["schemas"]["ServiceLogsJob"] | components["schemas"]["DoctorJob"] | components["schemas"]["RotateCertificateJob"] | components["schemas"]["RestartJob"];
             };
         };
         responses: {

@@ -7,11 +7,14 @@ export interface Settings {
   /** Addresses of the identity provider. */
   readonly authorize: string;
   readonly token: string;
+  /** Leaves by a form at home; an address elsewhere is gone to. */
   readonly signOut: string;
+  /** Where somebody makes a passkey of their own. */
+  readonly passkeys: string;
   readonly clientId: string;
 }
 
-const names = ["api", "socket", "authorize", "token", "signOut", "clientId"] as const;
+const names = ["api", "socket", "authorize", "token", "signOut", "passkeys", "clientId"] as const;
 
 /** Read the settings; throws an Error that says what is missing. */
 export async function loadSettings(): Promise<Settings> {

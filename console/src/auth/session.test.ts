@@ -9,6 +9,7 @@ const settings: Settings = {
   authorize: "/oauth2/authorize",
   token: "/oauth2/token",
   signOut: "/sign-out",
+  passkeys: "/sign-in/passkeys",
   clientId: "console",
 };
 

@@ -60,7 +60,9 @@ export class Session {
   /** What the home calls this browser among those that a person is signed in with; undefined where it does not say. */
   get id(): string | undefined {
     const claims = claimsOf(this.tokens?.access);
-    return typeof claims["sid"] === "string" ? claims["sid"] : undefined;
+    // Cognito's word for it is another.
+    const id = claims["sid"] ?? claims["origin_jti"];
+    return typeof id === "string" ? id : undefined;
   }
 
   /** Go to the identity provider, and come back to `path`. */

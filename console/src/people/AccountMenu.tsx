@@ -39,11 +39,15 @@ export function AccountMenu(): ReactNode {
         )}
         {isOpen && <SessionList />}
         <div className="menu-end">
-          <a href="/sign-in/passkeys">{texts.people.passkeys}</a>
+          <a href={settings.passkeys}>{texts.people.passkeys}</a>
           <a href="/reference">{texts.reference}</a>
-          <form method="post" action={settings.signOut}>
-            <button type="submit">{texts.signOut}</button>
-          </form>
+          {settings.signOut.startsWith("https:") ? (
+            <a href={settings.signOut}>{texts.signOut}</a>
+          ) : (
+            <form method="post" action={settings.signOut}>
+              <button type="submit">{texts.signOut}</button>
+            </form>
+          )}
         </div>
       </div>
     </>

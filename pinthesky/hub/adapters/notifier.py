@@ -175,6 +175,8 @@ class HubNotifier(PermanentThread):
             text = "\n\n".join(part for part in (alert.text, link) if part)
             to = Email(destination.endpoint.lower())
             self._carriers.mailer.send(to, alert.title, text, picture=self._picture(alert))
+        else:
+            raise InvalidInput("protocol", "no mail server is set any more")
 
     def _notice(self, alert: Alert) -> Notice:
         picture = alert.picture

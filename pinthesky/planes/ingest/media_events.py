@@ -269,7 +269,7 @@ def _recognise(home: Home, named: Named, thumbnail: MediaObject, *, now_s: float
     """Have a thumbnail looked at, and its clip labelled if it is there; where it is not, it takes the labels itself."""
     if home.labels is None:
         return
-    recognition.look(home, named.thing, named.video, thumbnail.key, now_s=now_s)
+    recognition.look(home, home.labels, named.video, thing=named.thing, picture=thumbnail.key, now_s=now_s)
     for video in (named.video, VideoId(f"{named.stem}.h264")):
         befores: list[Clip] = []
 

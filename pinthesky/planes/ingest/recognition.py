@@ -11,19 +11,20 @@ from pinthesky.errors import PinTheSkyError
 from pinthesky.model.identifiers import MediaKey, ThingName
 from pinthesky.model.labels import LabelTally
 from pinthesky.planes.home import Home
+from pinthesky.planes.ports import PictureLabels
 from pinthesky.planes.records.clips import Clip, VideoId
 from pinthesky.planes.records.recognitions import Admission
 
 logger = logging.getLogger(__name__)
 
 
-def look(home: Home, thing: ThingName, video: VideoId, picture: MediaKey, *, now_s: float) -> None:
+def look(
+    home: Home, asked: PictureLabels, video: VideoId, *, thing: ThingName, picture: MediaKey, now_s: float
+) -> None:
     """Have the still of a clip's event looked at, unless that was done or the month's pictures are used up.
 
     Raises Unavailable where the records cannot be reached. Whatever happens to the asking itself is logged.
     """
-    if home.labels is None:
-        return
     most = home.labels_per_month
     admission = home.recognitions.admit(thing, video, picture, most=most, now_s=now_s)
     if admission is Admission.FIRST_REFUSAL:
@@ -31,7 +32,7 @@ def look(home: Home, thing: ThingName, video: VideoId, picture: MediaKey, *, now
     if admission is not Admission.YES:
         return
     try:
-        labels = home.labels.of(picture)
+        labels = asked.of(picture)
     except PinTheSkyError as error:
         logger.error("%s was not looked at, and its clip gets no labels of it: %s", picture, error)
         return

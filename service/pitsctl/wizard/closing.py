@@ -65,15 +65,16 @@ def notes_of(ending: Ending, journey: Journey, record: Record) -> list[Note]:
         return [
             Note(words.SUCCESS, "good"),
             *(Note(line, "address") for line in ending.look_now),
-            Note(words.LATER),
-            Note(journey.command("doctor"), "address"),
         ]
     failed = [*record.titles("failed"), *record.titles("doing")]
     if ending.kind == "stopped":
         first = [Note(words.STOPPED, "attention")]
     else:
         said = words.LOST if ending.kind == "lost" else words.FAILED
-        first = [Note(said.format(title=failed[0]) if failed else words.FAILED_BEFORE, "fault"), Note(ending.error, "detail")]
+        first = [
+            Note(said.format(title=failed[0]) if failed else words.FAILED_BEFORE, "fault"),
+            Note(ending.error, "detail"),
+        ]
     return [*first, *_what_was_done(journey, record)]
 
 

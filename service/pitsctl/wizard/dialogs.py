@@ -52,13 +52,18 @@ class Secret(Dialog[str | None]):
                 yield button("cancel")
 
     @on(Input.Submitted)
-    def _typed(self) -> None:
+    def _typed(self, message: Input.Submitted) -> None:
+        # Behind this dialog is a screen where Enter goes on.
+        message.stop()
+        self._give()
+
+    def _give(self) -> None:
         self.dismiss(self.query_one(Input).value or None)
 
     @on(Button.Pressed)
     def _pressed(self, message: Button.Pressed) -> None:
         if key_of(message.button) == "ok":
-            self._typed()
+            self._give()
         else:
             self.dismiss(None)
 
@@ -183,6 +188,10 @@ class Save(Dialog[Path | None]):
                 yield button("cancel")
 
     @on(Input.Submitted)
+    def _typed(self, message: Input.Submitted) -> None:
+        message.stop()
+        self._save()
+
     def _save(self) -> None:
         path = Path(self.query_one(Input).value.strip() or words.SAVE_NAME).expanduser()
         if path.exists() and path != self._overwrites:

@@ -134,6 +134,12 @@ class FieldRow(Vertical):
     def _label(self, focused: bool) -> str:
         return (FOCUSED if focused else "  ") + words.FIELDS[self.path].label
 
+    def show(self, text: str) -> None:
+        """Put a text into the field that was not typed there."""
+        for field in self.query(Input):
+            if field.value != text:
+                field.value = text
+
     def complain(self, reason: str) -> None:
         """Show a complaint beside the field, or none."""
         self.set_class(bool(reason), "-wrong")

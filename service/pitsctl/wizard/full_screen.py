@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -43,10 +43,10 @@ class WizardApp(App[int]):
 
     CSS = look.CSS
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (72, "-normal"), (110, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-normal"), (110, "-wide")]  # noqa: RUF012 - declared so by Textual
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "go_on"),
-        Binding("escape", "back"),
+        Binding("escape", "go_back"),
         Binding("f2", "save"),
         Binding("f4", "code"),
         Binding("ctrl+c", "leave", priority=True),
@@ -152,7 +152,7 @@ class WizardApp(App[int]):
         page = next(iter(self.screen_stack[0].query(Page)), None)
         if action == "go_on":
             return isinstance(page, FormPage) and not self._busy
-        if action == "back":
+        if action == "go_back":
             return self._busy or isinstance(page, ReviewPage) or (isinstance(page, FormPage) and page.has_before)
         if action == "save":
             return not self._busy and not isinstance(page, ProgressPage)
@@ -169,7 +169,7 @@ class WizardApp(App[int]):
 
     def check_action(self, action: str, _parameters: tuple[object, ...]) -> bool | None:
         """A dialog has the keys for itself, but for leaving."""
-        if action in ("go_on", "back", "save", "code"):
+        if action in ("go_on", "go_back", "save", "code"):
             return len(self.screen_stack) == 1 and self._can(action)
         return True
 
@@ -177,7 +177,8 @@ class WizardApp(App[int]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
-        self.action_go_on()
+        if len(self.screen_stack) == 1:
+            self.action_go_on()
 
     def action_go_on(self) -> None:
         """Go on from a screen of questions."""
@@ -260,7 +261,7 @@ class WizardApp(App[int]):
             if isinstance(self.page, FormPage) and self.page.page == "home":
                 await self.page.renew("home.address")
 
-    def action_back(self) -> None:
+    def action_go_back(self) -> None:
         """Give up what takes a while; else go to the screen before."""
         if self._busy:
             self.page.show_status(words.GIVING_UP)
@@ -281,7 +282,7 @@ class WizardApp(App[int]):
         if key == "next":
             self.action_go_on()
         elif key == "back":
-            self.action_back()
+            self.action_go_back()
         elif key == "look":
             self._start(self._review)
         elif key in ("install", "resume", "retry"):
@@ -410,7 +411,7 @@ class ScreenPerson:
 
     def __init__(self, app: WizardApp) -> None:
         self._app = app
-        self._waiting: set[Future[object]] = set()
+        self._waiting: set[Future[Any]] = set()
 
     def secret(self, question: str) -> str | None:
         """See Person."""
@@ -418,7 +419,8 @@ class ScreenPerson:
 
     def confirm(self, question: str, detail: str = "") -> bool:
         """See Person."""
-        return bool(self._ask(Confirm(question, detail)))
+        answer = self._ask(Confirm(question, detail))
+        return answer is True
 
     def show_registration(self, registration: Registration | None) -> None:
         """See Person."""
@@ -431,7 +433,7 @@ class ScreenPerson:
 
     def _ask(self, dialog: ModalScreen[T]) -> T | None:
         answer: Future[T | None] = Future()
-        self._waiting.add(answer)  # type: ignore[arg-type]  # it is only ever cancelled there
+        self._waiting.add(answer)
 
         def given(result: T | None) -> None:
             if not answer.done():
@@ -443,7 +445,7 @@ class ScreenPerson:
         except CancelledError:
             return None
         finally:
-            self._waiting.discard(answer)  # type: ignore[arg-type]  # as above
+            self._waiting.discard(answer)
 
     def _soon(self, call: Callable[[], object]) -> None:
         self._app.call_later(call)

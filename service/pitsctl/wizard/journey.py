@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,9 +62,13 @@ class Journey:
         self._take_only_hub()
 
     def _take_only_hub(self) -> None:
-        if self.answers.home.kind == "hub" and self.hubs and len(self.hubs) == 1 and "home.address" not in self._typed:
-            address = self.hubs[0].address
-            self.answers = with_values(self.answers, {"home.address": self.answers.home.address or address})
+        if not self.hubs or len(self.hubs) > 1 or "home.address" in self._typed:
+            return
+        only, home = self.hubs[0].address, self.answers.home
+        if home.kind == "hub" and not home.address:
+            self.answers = with_values(self.answers, {"home.address": only})
+        elif home.kind != "hub" and home.address == only:
+            self.answers = with_values(self.answers, {"home.address": ""})
 
     def forget(self, path: str) -> None:
         """Put back into a field what stood there before something that could not be read."""
@@ -162,12 +167,13 @@ class Journey:
 
     def notes(self, screen: Screen) -> list[Note]:
         """What a screen says beside its questions."""
-        return {
+        of_screen: dict[str, Callable[[Screen], list[Note]]] = {
             "connection": self._notes_of_look,
             "home": self._notes_of_home,
             "camera": self._notes_of_camera,
             "cloudwatch": self._notes_of_cost,
-        }.get(screen.name, lambda _screen: [])(screen)
+        }
+        return of_screen[screen.name](screen) if screen.name in of_screen else []
 
     def _notes_of_look(self, screen: Screen) -> list[Note]:
         sighting = self.sighting(screen.look)
@@ -209,5 +215,10 @@ class Journey:
 
     def command(self, verb: str) -> str:
         """The command that goes on with, or takes back, what was begun."""
-        host = self.answers.connection.host
-        return f"pitsctl {verb}" + (f" --host {host}" if host else "")
+        connection = self.answers.connection
+        reached = [] if not connection.host else ["--host", connection.host]
+        if connection.port is not None:
+            reached += ["--connection-port", str(connection.port)]
+        if connection.identity_file:
+            reached += ["--connection-identity-file", connection.identity_file]
+        return shlex.join(["pitsctl", verb, *reached])

@@ -74,7 +74,9 @@ CSS: Final = """
 Screen { background: $background; color: $foreground; layout: vertical; }
 #head { height: 1; background: $panel; padding: 0 1; }
 #head-title { width: auto; text-style: bold; }
-#head-machine { width: 1fr; text-align: right; color: $muted; }
+#head-machine {
+    width: 1fr; text-align: right; color: $muted; padding-left: 2; text-wrap: nowrap; text-overflow: ellipsis;
+}
 #middle { height: 1fr; }
 #rail { width: 20; padding: 1 0 0 1; color: $muted; }
 #body { width: 1fr; padding: 1 2 0 1; }
@@ -94,7 +96,7 @@ Page { height: 1fr; layout: vertical; }
 .status.-shown { display: block; }
 .buttons { height: 1; margin-bottom: 1; margin-top: 1; }
 Button, Button:hover {
-    height: 1; min-width: 8; border: none; padding: 0; margin-right: 2;
+    height: 1; min-width: 8; border: none; padding: 0; margin-right: 1;
     background: $panel; color: $foreground; text-style: none; tint: transparent;
 }
 Button:focus { background: $accent; color: $on-accent; text-style: bold; background-tint: transparent; }

@@ -56,9 +56,13 @@ class Page(Vertical):
         """What this screen is for."""
         return ()
 
-    def on_mount(self) -> None:
-        """Put the focus where most people go on."""
+    async def on_mount(self) -> None:
+        """Draw what is known by now, and put the focus where most people go on."""
+        await self.fill()
         self.start()
+
+    async def fill(self) -> None:
+        """Draw what the frame leaves open."""
 
     def start(self) -> None:
         """Focus the first button."""
@@ -103,10 +107,9 @@ class FormPage(Page):
             yield Vertical(classes="notes")
         yield Static(classes="help", markup=False)
 
-    async def on_mount(self) -> None:
+    async def fill(self) -> None:
         """Draw the fields of now."""
         await self.draw()
-        self.start()
 
     def start(self) -> None:
         """Focus the first field with a complaint, else the first."""
@@ -137,7 +140,9 @@ class FormPage(Page):
         for path in wanted:
             found = self.query(f"#{row_id(path)}").results(FieldRow)
             row = next(iter(found), None) or self._row(path)
-            if not row.is_attached:
+            if row.is_attached:
+                row.show(self._journey.text(path))
+            else:
                 await rows.mount(row, after=before) if before else await rows.mount(row, before=0)
             before = row
         await self.draw_notes()
@@ -167,17 +172,22 @@ class FormPage(Page):
             row.complain(self._journey.error(message.path))
         await self.draw()
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Explain the field; look at those that were left."""
-        row = next((above for above in event.widget.ancestors if isinstance(above, FieldRow)), None)
+    def on_descendant_focus(self) -> None:
+        """Explain the field that has the focus now, which may be another than when this was sent."""
+        focused = self.screen.focused
+        row = _row_of(focused) if focused is not None else None
         self.query_one(".help", Static).update(words.FIELDS[row.path].help if row else "")
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
         """Complain when a field is left, not while it is being typed."""
-        row = next((above for above in event.widget.ancestors if isinstance(above, FieldRow)), None)
+        row = _row_of(event.widget)
         if row is not None and self._journey.error(row.path):
             self._left.add(row.path)
             row.complain(self._journey.error(row.path))
+
+
+def _row_of(widget: Widget) -> FieldRow | None:
+    return next((above for above in widget.ancestors if isinstance(above, FieldRow)), None)
 
 
 class ReviewPage(Page):

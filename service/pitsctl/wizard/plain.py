@@ -25,7 +25,7 @@ def wrapped(text: str, indent: str = "") -> str:
 
 
 class Lines:
-    """Standard input and output as lines. `ask` raises EOFError where the input ends."""
+    """Standard input and output as lines, of which none can move the cursor. `ask` raises EOFError at the end."""
 
     def __init__(self, source: TextIO | None = None, target: TextIO | None = None) -> None:
         self._source = source or sys.stdin
@@ -33,11 +33,11 @@ class Lines:
 
     def say(self, text: str = "", indent: str = "") -> None:
         """Write a paragraph."""
-        print(wrapped(text, indent) if text else "", file=self._target, flush=True)
+        print(wrapped(printable(text), indent) if text else "", file=self._target, flush=True)
 
     def line(self, text: str) -> None:
-        """Write a line as it is: what programs have said, or a table's row."""
-        print(text, file=self._target, flush=True)
+        """Write a line unbroken: what programs have said, or a table's row."""
+        print(printable(text), file=self._target, flush=True)
 
     def ask(self, question: str) -> str:
         """Ask for a line; what is typed, without spaces around it."""
@@ -127,9 +127,9 @@ class PlainProgress:
 def say_notes(lines: Lines, notes: Sequence[Note], indent: str = "") -> None:
     """Write what a screen says beside its questions; what needs attention begins with a mark."""
     for note in notes:
-        text = printable(note.text)
+        text = note.text
         if note.label:
-            lines.line(f"{indent}{printable(note.label) + ':':14} {text}")
+            lines.line(f"{indent}{note.label + ':':14} {text}")
         elif note.tone == "address":
             lines.line(f"{indent}  {text}")
         else:

@@ -203,7 +203,6 @@ GO_ON: Final = "Go on later"
 GO_BACK: Final = "Undo later"
 SUCCESS: Final = "The camera is set up. Where to look now:"
 LEFT_EARLY: Final = "Left before anything was changed."
-LATER: Final = "How it does, at any time"
 
 KEPT_NOWHERE: Final = "It is used for this installation, and kept nowhere."
 TRUST_WARNING: Final = "Compare it with what the machine itself shows. If it differs, somebody may be in between."
@@ -230,8 +229,8 @@ BUTTONS: Final[dict[str, str]] = {
     "look": "Look again",
     "resume": "Go on",
     "retry": "Try again",
-    "change": "Change answers",
-    "take-back": "Take it back",
+    "change": "Change",
+    "take-back": "Take back",
     "finish": "Finish",
     "stay": "Stay",
     "leave": "Leave",
@@ -247,7 +246,7 @@ BUTTONS: Final[dict[str, str]] = {
 }
 KEYS: Final[dict[str, tuple[str, str]]] = {
     "go_on": ("Enter", "Continue"),
-    "back": ("Esc", "Back"),
+    "go_back": ("Esc", "Back"),
     "move": ("↑ ↓", "Look at a step's log"),
     "code": ("F4", "Show the code"),
     "save": ("F2", "Save answers"),

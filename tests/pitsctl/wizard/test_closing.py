@@ -11,7 +11,7 @@ from pitsctl.answers import Answers, Connection
 from pitsctl.steps import Found, Verdict
 from pitsctl.wizard import words
 from pitsctl.wizard.big_letters import big
-from pitsctl.wizard.closing import DONE, FAILED, LEFT, ending_of, left, notes_of, plan_count
+from pitsctl.wizard.closing import DONE, FAILED, LEFT, Ending, ending_of, left, notes_of, plan_count
 from pitsctl.wizard.journey import Journey
 from pitsctl.wizard.look import DARK, LIGHT, PLAIN, theme_for_terminal
 from pitsctl.wizard.plain import by_halves
@@ -40,6 +40,12 @@ def test_the_ways_to_end_are_told_apart(error: PinTheSkyError | None, stopped, l
     ending = ending_of(error, stopped=stopped, look_now=look_now)
     assert (ending.kind, ending.exit_code) == (kind, code)
     assert set(ending.buttons) <= set(words.BUTTONS)
+
+
+@pytest.mark.parametrize("kind", ["done", "taken-back", "lost", "stopped", "failed"])
+def test_what_can_be_done_now_fits_beside_one_another_at_80_columns(kind):
+    buttons = Ending(kind).buttons
+    assert sum(len(f" [ {words.BUTTONS[key]} ] ") + 1 for key in buttons) <= 57 + 1
 
 
 def test_a_record_knows_where_each_step_is():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -25,26 +24,6 @@ def installer():
     return MadeUpInstaller()
 
 
-def test_a_whole_pass_with_what_stands_in_the_fields(installer):
-    async def script(d: Driver):
-        await d.press("enter")
-        await d.see("Raspberry Pi Zero 2 W Rev 1.0", "pi@camera.local")
-        await d.arrived()
-        await d.go_on("Home")
-        await d.press("enter")
-        await d.see("PinTheSky in eu-central-1")
-        await d.go_on("Cloud names", "Storage", "Camera")
-        await d.see("1280x720 (preset)", "Live view by WebRTC stops at two viewers")
-        await d.go_on("CloudWatch", "Data plane", "Paths", "Review")
-        await d.see("4 to do, 1", "there already.", "+ will do  Install Debian packages", "[ Install ]")
-        await d.press("enter")
-        await d.see("▸ Result", "The camera is set up", "Console   https://hub.local:8443")
-        await d.press("enter")
-
-    assert drive(AWS, installer, script) == DONE
-    assert all(step.done for step in installer.steps[1:])
-
-
 def test_at_home_the_screens_of_aws_are_passed_over_and_the_hub_is_found(installer):
     async def script(d: Driver):
         await d.to_screen("home")
@@ -61,7 +40,10 @@ def test_values_are_kept_going_back_and_forth(installer):
     async def script(d: Driver):
         await d.press("tab")
         await d.paste("2222")
-        await d.to_screen("home")
+        await d.press("enter")
+        await d.see("Model")
+        await d.arrived()
+        await d.go_on("Home")
         await d.press("escape")
         await d.see("▸ Connection", "2222")
         await d.press("enter")
@@ -76,7 +58,7 @@ def test_an_error_stands_beside_its_field_and_keeps_a_person_there(installer):
         await d.press("tab")
         await d.paste("70000")
         await d.press("enter")
-        await d.see("✗ must be a whole number from 1 to 65535")
+        await d.see("✗ must be a whole number from 1 to")
         assert "▸ Port" in d.text, "the focus is where something is wrong"
         await d.press("backspace")
         await d.until(lambda: "✗" not in d.text, "the complaint going away")
@@ -149,7 +131,7 @@ def test_escape_gives_up_a_machine_that_does_not_answer(installer):
     drive(AWS, installer, script)
 
 
-@pytest.mark.parametrize("keys,trusted", [(["enter"], False), (["escape"], False), (["right", "enter"], True)])
+@pytest.mark.parametrize("keys,trusted", [(["enter"], False), (["right", "enter"], True)])
 def test_an_unknown_host_key_is_trusted_by_saying_so_only(installer, keys, trusted):
     installer.asks_for_host_key = True
 
@@ -163,7 +145,7 @@ def test_an_unknown_host_key_is_trusted_by_saying_so_only(installer, keys, trust
     assert installer.told == [trusted]
 
 
-@pytest.mark.parametrize("keys,given", [(["s", "e", "c", "enter"], "sec"), (["s", "escape"], None), (["enter"], None)])
+@pytest.mark.parametrize("keys,given", [(["s", "e", "c", "enter"], "sec"), (["s", "escape"], None)])
 def test_a_password_is_asked_on_the_screen_and_not_shown(installer, keys, given):
     installer.asks_for_password = True
 
@@ -225,24 +207,18 @@ def test_what_failed_can_be_taken_back(installer):
     assert not any(step.done for step in installer.steps)
 
 
-def test_after_a_failure_answers_can_be_changed(installer):
+def test_after_a_failure_answers_can_be_changed_and_leaving_one_is_a_failure(installer):
     installer.steps[1].broken.append(Conflict("no"))
 
     async def script(d: Driver):
         await d.to_review()
         await d.press("enter")
-        await d.see("[ Change answers ]")
+        await d.see("[ Leave ]")
         await d.press("tab", "enter")
         await d.see("▸ Connection", "Host")
-
-    drive(AWS, installer, script)
-
-
-def test_leaving_a_failure_is_a_failure(installer):
-    installer.steps[1].broken.append(Conflict("no"))
-
-    async def script(d: Driver):
+        await d.arrived()
         await d.to_review()
+        installer.steps[1].broken.append(Conflict("no"))
         await d.press("enter")
         await d.see("[ Leave ]")
         await d.press("ctrl+c")
@@ -250,16 +226,16 @@ def test_leaving_a_failure_is_a_failure(installer):
     assert drive(AWS, installer, script) == FAILED
 
 
-def test_the_log_of_each_step_can_be_read_while_others_work(installer):
-    hold = threading.Event()
-    installer.gate = lambda step: None if step.name != "units" else None if hold.wait(20) else None
+def test_the_log_of_each_step_can_be_read_while_others_work_and_is_no_markup(installer):
+    installer.steps[1].lines = ("[red]not red[/red] \x1b[2Jgone", "Setting up python3-picamera2")
+    hold = installer.hold("units")
 
     async def script(d: Driver):
         await d.to_review()
         await d.press("enter")
         await d.see("▸ works    Install and start the services", "4 of 5 done.", "(nothing said yet)")
         await d.press("up", "up", "up")
-        await d.see("Log of: Install Debian packages", "Setting up python3-picamera2")
+        await d.see("Log of: Install Debian packages", "Setting up python3-picamera2", "[red]not red[/red] gone")
         hold.set()
         await d.see("▸ Result")
 
@@ -267,8 +243,7 @@ def test_the_log_of_each_step_can_be_read_while_others_work(installer):
 
 
 def test_stopping_waits_for_the_step_and_keeps_what_is_done(installer):
-    hold = threading.Event()
-    installer.gate = lambda step: None if step.name != "wheel" else None if hold.wait(20) else None
+    hold = installer.hold("wheel")
 
     async def script(d: Driver):
         await d.to_review()
@@ -294,7 +269,7 @@ def test_a_code_is_shown_until_it_is_approved_and_can_be_hidden(installer):
         await d.press("enter")
         await d.see("Let the camera in", REGISTRATION.address, REGISTRATION.user_code, "14:5", "f3:19:ab")
         await d.press("escape")
-        await d.see("Waiting for the code WDJB-MJHT at https://hub.local:8443/register"[:40], "F4 Show the code")
+        await d.see("Waiting for the code WDJB-MJHT", "https://hub.local:8443/register", "F4 Show the code")
         await d.press("f4")
         await d.see("Let the camera in")
         installer.approved.set()
@@ -303,29 +278,13 @@ def test_a_code_is_shown_until_it_is_approved_and_can_be_hidden(installer):
     drive(AT_HOME, installer, script)
 
 
-def test_a_machine_cannot_write_markup_on_the_screen(installer):
-    installer.steps[1].lines = ("[red]not red[/red] \x1b[2Jgone",)
-    hold = threading.Event()
-    installer.gate = lambda step: None if step.name != "wheel" else None if hold.wait(20) else None
-
-    async def script(d: Driver):
-        await d.to_review()
-        await d.press("enter")
-        await d.see("▸ works    Install pinthesky 1.0.0")
-        await d.press("up")
-        await d.see("[red]not red[/red] gone")
-        hold.set()
-
-    drive(AWS, installer, script)
-
-
 def test_answers_are_saved_for_another_time_and_overwritten_by_saying_so_only(installer, tmp_path: Path):
     there = tmp_path / "a.yaml"
     there.write_text("mine", encoding="utf-8")
 
     async def script(d: Driver):
         await d.press("f2")
-        await d.see("Save answers", words.SAVE_NAME)
+        await d.see("Everything you typed", words.SAVE_NAME)
         await d.press("ctrl+u")
         await d.paste(str(there))
         await d.press("enter")
@@ -342,7 +301,7 @@ def test_answers_are_saved_for_another_time_and_overwritten_by_saying_so_only(in
 def test_answers_that_cannot_be_saved_say_why(installer, tmp_path: Path):
     async def script(d: Driver):
         await d.press("f2")
-        await d.see("Save answers")
+        await d.see("Everything you typed")
         await d.press("ctrl+u")
         await d.paste(str(tmp_path / "no" / "a.yaml"))
         await d.press("enter")
@@ -442,11 +401,24 @@ def test_without_colours_the_focus_is_seen_all_the_same(installer, monkeypatch):
     async def script(d: Driver):
         await d.see("▸ Host")
         segments = [segment for strip in d.app.screen._compositor.render_strips() for segment in strip]
-        assert all(segment.style is None or segment.style.color is None or segment.style.color.is_default
-                   for segment in segments)
+        assert all(
+            segment.style is None or segment.style.color is None or segment.style.color.is_default
+            for segment in segments
+        )
         await d.press("tab", "tab", "tab")
-        strips = d.app.screen._compositor.render_strips()
-        pressed = [segment for strip in strips for segment in strip if "[ Continue ]" in segment.text]
-        assert pressed[0].style.reverse
+
+        def is_marked() -> bool:
+            strips = d.app.screen._compositor.render_strips()
+            return any(
+                part.style and part.style.reverse for strip in strips for part in strip if "[ Continue ]" in part.text
+            )
+
+        await d.until(is_marked, "the focus")
 
     drive(AWS, installer, script)
+
+
+def test_the_page_in_the_reference_shows_the_screens_of_now():
+    from tools.wizard_captures import PAGE, page
+
+    assert PAGE.read_text("utf-8") == page()

@@ -166,6 +166,8 @@ def test_the_only_hub_stands_in_the_address(journey):
     journey.hear([Hub("cellar", "https://cellar.local:8443")])
     journey.type("home.kind", "hub")
     assert journey.text("home.address") == "https://cellar.local:8443"
+    journey.type("home.kind", "code")
+    assert journey.text("home.address") == "", "a code may be another home's"
 
 
 def test_of_several_hubs_a_person_chooses(journey):
@@ -199,4 +201,9 @@ def test_cloudwatch_says_what_it_costs(journey, kind, said):
 
 def test_commands_name_the_machine(journey):
     assert journey.command("remove") == "pitsctl remove --host pi@camera.local"
-    assert Journey(Answers()).command("doctor") == "pitsctl doctor"
+    assert Journey(Answers()).command("install") == "pitsctl install"
+    journey.type("connection.port", "2222")
+    journey.type("connection.identity_file", "~/my keys/pi")
+    assert journey.command("install") == (
+        "pitsctl install --host pi@camera.local --connection-port 2222 --connection-identity-file '~/my keys/pi'"
+    )

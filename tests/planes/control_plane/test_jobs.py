@@ -48,6 +48,7 @@ def ordered(home: StagedHome, job: Any) -> JobOrder:
             {"service": "pinthesky-upgrade", "lines": 5},
             [("read-service-logs", ["pinthesky-upgrade", "5"])],
         ),
+        ("doctor", {}, [("doctor", [])]),
         ("rotate-certificate", {}, [("rotate-certificate", [])]),
         (
             "restart",
@@ -251,6 +252,7 @@ def test_an_order_that_the_service_refuses_leaves_no_record(fleet, monkeypatch):
 def test_the_kinds_of_jobs_say_what_they_take(home):
     kinds = list_all(home, OWNER, "/jobTypes")
     assert [each["type"] for each in kinds] == [
+        "doctor",
         "reboot",
         "restart",
         "rotate-certificate",

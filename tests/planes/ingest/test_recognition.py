@@ -192,7 +192,7 @@ class TestTheMonth:
 
         monkeypatch.setattr(seeing.table, "write", conflict)
         with pytest.raises(Unavailable):
-            recognition.look(seeing, GARDEN, video_id(AT_S, EVENT), key, now_s=START_S)
+            recognition.look(seeing, labels, video_id(AT_S, EVENT), thing=GARDEN, picture=key, now_s=START_S)
         assert labels.asked == []
 
     @pytest.mark.parametrize("days", [7, None])

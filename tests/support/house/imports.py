@@ -24,9 +24,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hub": {"conversion", "model", "machine", "errors", "version"},
     "admin": {"model", "machine", "errors", "version"},
     "doctor": {"model", "machine", "errors", "version"},
+    "infra_cdk": {"model", "errors", "version"},
     "pitsctl": {"model", "machine", "errors", "version"},
 }
-OURS = {"pinthesky", "pitsctl"}
+OURS = {"pinthesky", "pitsctl", "infra_cdk"}
 
 # Adapters stand behind ports, so they may import the modules that declare those.
 PORTS = {
@@ -134,10 +135,10 @@ def imports_of(source: Source, modules: Collection[str]) -> Iterator[Import]:
 
 
 def area(module: str) -> str:
-    """Return the part of the package that `module` belongs to; the package itself is "", pitsctl a part of its own."""
+    """Return the part of the package that `module` belongs to; the package itself is "", pitsctl and infra_cdk parts of their own."""
     parts = module.split(".")
-    if parts[0] == "pitsctl":
-        return "pitsctl"
+    if parts[0] in ("pitsctl", "infra_cdk"):
+        return parts[0]
     return parts[1] if len(parts) > 1 else ""
 
 

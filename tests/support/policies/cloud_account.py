@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tests.support.policies.evaluation import Principal, Request, Statement, Verdict, decide, statements_of
@@ -32,7 +33,7 @@ class Place:
         """Its name."""
         return self.values.name(self.logical)
 
-    @property
+    @cached_property
     def properties(self) -> dict[str, Any]:
         """Its properties, resolved."""
         return self.values.properties(self.logical)
@@ -78,10 +79,17 @@ class CloudAccount:
 
     def places(self, *kinds: str) -> Iterator[Place]:
         """The resources of these types in all templates."""
+        for kind in kinds:
+            yield from self._by_kind.get(kind, ())
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Place]]:
+        found: dict[str, list[Place]] = {}
         for stack, template in self.templates.items():
             values = Values(template, self.templates)
-            for logical in values.resources(*kinds):
-                yield Place(stack, logical, values)
+            for logical, said in template["Resources"].items():
+                found.setdefault(said["Type"], []).append(Place(stack, logical, values))
+        return found
 
     def place(self, kind: str, containing: str = "") -> Place:
         """The only resource of a type whose logical id contains a word."""

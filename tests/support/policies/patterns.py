@@ -28,7 +28,7 @@ def matches(pattern: str, value: str, context: Context, *, ignore_case: bool = F
     source = _regular_expression(pattern, context)
     if source is None:
         return False
-    return re.fullmatch(source, value, re.DOTALL | (re.IGNORECASE if ignore_case else 0)) is not None
+    return _compiled(source, re.DOTALL | (re.IGNORECASE if ignore_case else 0)).fullmatch(value) is not None
 
 
 def equals(text: str, value: str, context: Context) -> bool:
@@ -46,6 +46,11 @@ def arn_matches(pattern: str, arn: str, context: Context) -> bool:
     if len(wanted) != 6 or len(given) != 6:
         return False
     return all(matches(part, value, context) for part, value in zip(wanted, given, strict=True))
+
+
+@cache
+def _compiled(source: str, flags: int) -> re.Pattern[str]:
+    return re.compile(source, flags)
 
 
 def _regular_expression(pattern: str, context: Context) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pinthesky.aws.lambda_handlers import Entrances
+from pinthesky.hub.records import SqliteTable
 from pinthesky.planes import camera_silence, retention
 from pinthesky.planes.data_plane import endpoint
 from pinthesky.planes.ingest import device_events, job_events, media_events, presence_events
@@ -82,8 +83,7 @@ def rows_under_roles(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """Watch the homes of the tests of a module: at the end of each no row was refused."""
     rows = RowsUnderRoles(asking)
     rows.watch(monkeypatch)
-    made: Any = stage.SqliteTable
-    monkeypatch.setattr(stage, "SqliteTable", lambda *given, **more: rows.of(made(*given, **more)))
+    monkeypatch.setattr(stage, "SqliteTable", lambda *given, **more: rows.of(SqliteTable(*given, **more)))
     yield
     assert rows.refused == []
 
