@@ -23,10 +23,10 @@ def captures() -> dict[str, str]:
 
     async def script(driver: Driver) -> None:
         await driver.to_screen("camera")
-        await driver.see("(preset)")
+        await driver.see("(preset)", "WebRTC", "an rtsp:// address")
         taken["camera"] = driver.text
         await driver.to_review()
-        await driver.see("[ Install ]")
+        await driver.see("[ Install ]", "PgDn More")
         taken["review"] = driver.text
 
     answers, installer = scene("plain")

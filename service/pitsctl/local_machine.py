@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from pinthesky.errors import InvalidInput
 from pitsctl.machine import FileMode, Machine, Ran
 from pitsctl.person import Person
 from pitsctl.shell_machine import ENVIRONMENT, ShellMachine
+
+_HAS_DEVICES = '[ -c "$1/dev/null" ] && [ -e "$1/proc/self/mounts" ]'
 
 
 class LocalMachine(ShellMachine):
@@ -26,6 +29,7 @@ class RootedMachine:
     def __init__(self, machine: Machine, root: PurePosixPath) -> None:
         self._machine = machine
         self._root = root
+        self._is_checked = False
 
     @property
     def name(self) -> str:
@@ -34,6 +38,7 @@ class RootedMachine:
 
     def run(self, *words: str, given: bytes = b"", root: bool = False, timeout_s: float = 60.0) -> Ran:  # noqa: ARG002 - chroot is root's
         """Run a program of that system."""
+        self._check_devices()
         inside = ("chroot", str(self._root), *ENVIRONMENT, *words)
         return self._machine.run(*inside, given=given, root=True, timeout_s=timeout_s)
 
@@ -56,6 +61,18 @@ class RootedMachine:
     def close(self) -> None:
         """Give back what holds the connection."""
         self._machine.close()
+
+    def _check_devices(self) -> None:
+        """See once that its programs will find what they need of a running system."""
+        if self._is_checked:
+            return
+        if self._machine.run("sh", "-c", _HAS_DEVICES, "devices", str(self._root), root=True).code != 0:
+            raise InvalidInput(
+                "paths.root",
+                f"{self._root} has no /dev and /proc, which its programs need: "
+                f"sudo mount --rbind /dev {self._root}/dev; sudo mount --rbind /proc {self._root}/proc",
+            )
+        self._is_checked = True
 
     def _below(self, path: PurePosixPath) -> PurePosixPath:
         return self._root / path.relative_to("/")

@@ -29,7 +29,7 @@ exec head -c "$2" -- "$1"
 # What a lost connection cuts short is never put in place: number of bytes and digest are compared first.
 _WRITE = """
 set -eu
-folder=$(dirname -- "$1")
+folder=${1%/*}
 new=$(mktemp -- "$folder/.pitsctl-XXXXXXXX")
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT PIPE TERM

@@ -163,6 +163,14 @@ def test_what_is_excepted_is_not_allowed():
     assert not allowed([Statement({"Effect": "Allow", "Action": "*", "NotResource": f"{BUCKET}/a/*"}, "")])
 
 
+def test_an_exception_for_a_variable_without_a_value_is_an_error():
+    excepting = Statement({"Effect": "Deny", "Action": "*", "NotResource": f"{BUCKET}/${{aws:username}}/*"}, "")
+    assert not allowed([said("Allow"), excepting], context={"aws:username": "b"})
+    assert allowed([said("Allow"), excepting], context={"aws:username": "a"})
+    with pytest.raises(PolicyNotUnderstood):
+        allowed([said("Allow"), excepting])
+
+
 def test_a_denial_wins_wherever_it_stands():
     everything = said("Allow", "*", "*")
     assert not allowed([everything, said("Deny")])

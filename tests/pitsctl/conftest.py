@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from pitsctl import places, plan
-from pitsctl.answers import Answers
+from pitsctl.answers import Answers, Home
 from pitsctl.camera_home import CameraHome
 from pitsctl.facts import Facts
 from pitsctl.ledger import Ledger
@@ -104,7 +105,7 @@ class Installation:
     def __init__(self, machine: Machine, facts: Facts = ZERO_2) -> None:
         self.machine = machine
         self.facts = facts
-        self.answers = Answers()
+        self.answers = Answers(home=Home(kind="hub", address="hub.local"))
         self.parcel = made_up_parcel()
         self.heard = Heard()
         self.home: Callable[[Machine, Ledger], Sequence[Step]] = lambda machine, ledger: [MadeUpHome(machine, ledger)]
@@ -135,6 +136,40 @@ def pi() -> Iterator[PretendRoot]:
     if reason := missing():
         pytest.skip(reason)
     machine = PretendRoot()
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What an installation has left, to be copied; and what was there before it."""
+
+    upper: Path
+    bare: dict[str, str]
+    whole: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Installed]:
+    """One installation for all that begins with one."""
+    if reason := missing():
+        pytest.skip(reason)
+    machine = PretendRoot()
+    try:
+        bare = machine.tree()
+        made = Installation(machine)
+        assert made.install().is_complete, made.heard.lines
+        yield Installed(machine.upper, bare, machine.tree())
+    finally:
+        machine.close()
+
+
+@pytest.fixture
+def installed_pi(installed: Installed) -> Iterator[PretendRoot]:
+    """A Pi on which everything is installed."""
+    machine = PretendRoot(installed.upper)
     try:
         yield machine
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from pinthesky.errors import InvalidInput
 from pitsctl import command, installer, places
 from pitsctl.answers import Answers
 from pitsctl.facts import Facts
@@ -44,7 +47,20 @@ class Here:
 
 @pytest.fixture
 def here(pi: PretendRoot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
-    made = Here(pi, capsys)
+    """On a Pi on which nothing is."""
+    yield from program(Here(pi, capsys), monkeypatch)
+
+
+@pytest.fixture
+def there(
+    installed_pi: PretendRoot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Here]:
+    """On a Pi on which everything is installed."""
+    yield from program(Here(installed_pi, capsys), monkeypatch)
+
+
+def program(made: Here, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+    pi = made.pi
 
     def home(
         _answers: Answers, machine: Machine, _facts: Facts, *, ledger: Ledger, person: Person, stop: threading.Event
@@ -55,11 +71,9 @@ def here(pi: PretendRoot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(PiInstaller, "parcel", lambda _: made_up_parcel(made.version))
     monkeypatch.setattr(installer, "facts_of", lambda _: made.facts)
     monkeypatch.setattr(installer, "home_steps", home)
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115 - closed below
-    yield made
-    import sys
-
-    sys.stdin.close()
+    with Path("/dev/null").open() as nobody:
+        monkeypatch.setattr("sys.stdin", nobody)
+        yield made
 
 
 def test_a_dry_run_prints_the_plan_and_changes_nothing(here: Here):
@@ -123,49 +137,49 @@ def test_what_is_impossible_is_said_before_anything_is_changed(here: Here):
     assert here.pi.tree() == before
 
 
-def test_an_answer_of_the_installation_holds_at_the_next_without_being_given(here: Here):
-    assert here("install", "--yes", "--camera-rotation", "90", *HOME)[0] == 0
-    assert here("install", "--yes", "--camera-framerate", "10")[0] == 0
-    flags = here.pi.text("/etc/pinthesky/pinthesky.env") or ""
+def test_an_answer_of_the_installation_holds_at_the_next_without_being_given(there: Here):
+    assert there("install", "--yes", "--camera-rotation", "90")[0] == 0
+    assert there("install", "--yes", "--camera-framerate", "10")[0] == 0
+    flags = there.pi.text("/etc/pinthesky/pinthesky.env") or ""
     assert "--rotation 90" in flags
     assert "--framerate 10" in flags
 
 
-def test_update_brings_another_version_and_back_the_one_before(here: Here):
+def test_update_needs_an_installation(here: Here):
     code, _, error = here("update", "--yes")
     assert (code, "nothing is installed there yet" in error) == (2, True)
-    assert here("install", "--yes", *HOME)[0] == 0
-    code, _, error = here("back", "--yes")
+
+
+def test_update_brings_another_version_and_back_the_one_before(there: Here):
+    code, _, error = there("back", "--yes")
     assert (code, "no version to go back to" in error) == (1, True)
-    here.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")  # no root helper that would try it
-    here.version = "1.1.0"
-    assert here("update", "--yes")[0] == 0
-    assert here.pi.run("readlink", str(places.CURRENT)).out == "1.1.0\n"
-    here.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")
-    code, out, _ = here("back", "--yes")
-    assert (code, here.pi.run("readlink", str(places.CURRENT)).out) == (0, "1.0.0\n"), out
+    there.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")  # no root helper that would try it
+    there.version = "1.1.0"
+    assert there("update", "--yes")[0] == 0
+    assert there.pi.run("readlink", str(places.CURRENT)).out == "1.1.0\n"
+    there.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")
+    code, out, _ = there("back", "--yes")
+    assert (code, there.pi.run("readlink", str(places.CURRENT)).out) == (0, "1.0.0\n"), out
 
 
-def test_another_wheel_of_the_version_that_runs_is_refused(here: Here, monkeypatch: pytest.MonkeyPatch):
-    assert here("install", "--yes", *HOME)[0] == 0
+def test_another_wheel_of_the_version_that_runs_is_refused(there: Here, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(PiInstaller, "parcel", lambda _: made_up_parcel(also={"another": b"file"}))
-    code, out, _ = here("install", "--yes")
+    code, out, _ = there("install", "--yes")
     assert (code, "another wheel of 1.0.0 is what runs" in out) == (2, True)
 
 
-def test_remove_keeps_clips_and_certificate_unless_told_otherwise(here: Here):
-    assert here("install", "--yes", *HOME)[0] == 0
-    here.pi.put("/var/lib/pinthesky/spool/one.mp4", "clip")
-    assert here("remove", "--yes")[0] == 0
-    assert here.pi.text("/var/lib/pinthesky/spool/one.mp4") == "clip"
-    assert here.pi.text(str(places.KEY)) == "key"
-    assert here.pi.text("/etc/pinthesky/pinthesky.env") is None
-    code, out, _ = here("remove", "--yes")
+def test_remove_keeps_clips_and_certificate_unless_told_otherwise(there: Here):
+    there.pi.put("/var/lib/pinthesky/spool/one.mp4", "clip")
+    assert there("remove", "--yes")[0] == 0
+    assert there.pi.text("/var/lib/pinthesky/spool/one.mp4") == "clip"
+    assert there.pi.text(str(places.KEY)) == "key"
+    assert there.pi.text("/etc/pinthesky/pinthesky.env") is None
+    code, out, _ = there("remove", "--yes")
     assert (code, "Nothing to do." in out) == (0, True)
-    assert here("install", "--yes", *HOME)[0] == 0
-    assert here("remove", "--yes", "--delete-clips", "--delete-certificates")[0] == 0
-    assert here.pi.text("/var/lib/pinthesky/spool/one.mp4") is None
-    assert here.pi.text(str(places.KEY)) is None
+    assert there("install", "--yes", *HOME)[0] == 0
+    assert there("remove", "--yes", "--delete-clips", "--delete-certificates")[0] == 0
+    assert there.pi.text("/var/lib/pinthesky/spool/one.mp4") is None
+    assert there.pi.text(str(places.KEY)) is None
 
 
 def test_register_lets_the_camera_in_and_installs_nothing_yet(here: Here):
@@ -202,7 +216,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(here: Here, monkeypatch: pyte
 
 def test_the_installer_of_the_wizard_does_the_same(here: Here, tmp_path: Path):
     made = PiInstaller()
-    person = Unattended({}, open("/dev/null", "w"), lines=None, inner=None)  # noqa: SIM115 - nothing is written
+    person = Unattended({}, io.StringIO(), lines=None, inner=None)
     answers = Answers()
     seen = made.look_at_machine(answers, person)
     assert dict(seen.rows)["Model"] == ZERO_2.pi_model
@@ -225,15 +239,16 @@ def test_a_sudo_password_of_the_environment_is_given_once_and_not_passed_on(monk
     assert environment == {}
     assert made.person.secret("Password of pi for sudo") == "secret"
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    assert Unattended({}, open("/dev/null", "w"), lines=None, inner=None).secret("Password for sudo") is None  # noqa: SIM115 - nothing is written
+    assert Unattended({}, io.StringIO(), lines=None, inner=None).secret("Password for sudo") is None
 
 
 def test_a_card_that_is_not_booted_is_set_up_below_its_mount(pi: PretendRoot):
     before = pi.tree()
     pi.run("sh", "-c", "mkdir /mnt/card && mount --bind / /mnt/card")
-    import dataclasses
-
     card = RootedMachine(pi, PurePosixPath("/mnt/card"))
+    with pytest.raises(InvalidInput, match="mount --rbind /dev /mnt/card/dev"):
+        card.run("true")
+    pi.run("sh", "-c", "umount /mnt/card && mount --rbind / /mnt/card")
     installation = Installation(card, dataclasses.replace(ZERO_2, booted=False))
     outcome = installation.install()
     assert outcome.is_complete, (outcome, installation.heard.lines)
@@ -245,5 +260,5 @@ def test_a_card_that_is_not_booted_is_set_up_below_its_mount(pi: PretendRoot):
     assert card.name == "/mnt/card of the pretend Pi"
     assert installation.install().done == ()
     assert installation.remove().is_complete
-    pi.run("sh", "-c", "umount /mnt/card && rmdir /mnt/card")
+    pi.run("sh", "-c", "umount -R -l /mnt/card && rmdir /mnt/card")
     assert pi.tree() == before

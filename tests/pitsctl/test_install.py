@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pitsctl.steps import Verdict
-from tests.pitsctl.conftest import Installation
+from tests.pitsctl.conftest import Installation, Installed
 from tests.support.pretend_root import PretendRoot
 
 
@@ -14,8 +14,7 @@ def test_it_is_installed_whole_and_a_second_time_there_is_nothing_to_do(pi: Pret
     assert installation.install().done == ()
 
 
-def test_removing_leaves_nothing(pi: PretendRoot, installation: Installation):
-    before = pi.tree()
-    assert installation.install().is_complete
+def test_removing_leaves_nothing(installed: Installed, installed_pi: PretendRoot):
+    installation = Installation(installed_pi)
     assert installation.remove().is_complete, installation.heard.lines
-    assert pi.tree() == before
+    assert installed_pi.tree() == installed.bare

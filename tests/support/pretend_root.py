@@ -116,10 +116,21 @@ REQUIREMENTS = b"made-up==1.0 --hash=sha256:00\n"
 class PretendRoot(ShellMachine):
     """The port `Machine` into it."""
 
-    def __init__(self) -> None:
+    def __init__(self, copy_of: Path | None = None) -> None:
+        """`copy_of` is the `upper` of another one: what was installed there is here too."""
         super().__init__("the pretend Pi", None)
         self._base = Path(tempfile.mkdtemp(prefix="pretend-", dir="/dev/shm"))
         self.upper = self._base / "upper"
+        if copy_of is None:
+            self._make_programs()
+        else:
+            subprocess.run(["cp", "-a", str(copy_of), str(self.upper)], check=True, timeout=60)
+        enter = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", _ENTER, "enter", str(self._base)]
+        self._holder = subprocess.Popen(enter, stdout=subprocess.PIPE, start_new_session=True)
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n"
+
+    def _make_programs(self) -> None:
         programs = self.upper / "usr/local/bin"
         for folder in (programs, self.upper / "var/fake"):
             folder.mkdir(parents=True)
@@ -130,10 +141,6 @@ class PretendRoot(ShellMachine):
         units = self.upper / "etc/systemd/system"
         units.mkdir(parents=True)
         os.setxattr(units, "trusted.overlay.opaque", b"y")
-        enter = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", _ENTER, "enter", str(self._base)]
-        self._holder = subprocess.Popen(enter, stdout=subprocess.PIPE, start_new_session=True)
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == b"ready\n"
 
     def _command(self, words: Sequence[str]) -> list[str]:
         return ["nsenter", "--target", str(self._holder.pid), "--mount", "--", *words]

@@ -29,6 +29,7 @@ def test_somebody_is_invited_once(fleet):
     "body, field",
     [
         ({"email": "nobody", "role": "member"}, "email"),
+        ({"email": "a@" + "b" * 50 + ".c" * 102, "role": "member"}, "email"),
         ({"email": "a@example.com", "role": "king"}, "role"),
         ({"email": "a@example.com", "role": "viewer", "groups": []}, "groups"),
         ({"email": "a@example.com", "role": "viewer", "groups": ["attic"]}, "groups"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.policies.conditions import hold
-from tests.support.policies.patterns import Context, PolicyNotUnderstood, arn_matches, matches
+from tests.support.policies.patterns import Context, PolicyNotUnderstood, arn_matches, can_be_filled, matches
 
 VERSION = "2012-10-17"
 _KNOWN = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal", "Condition"}
@@ -68,6 +68,9 @@ class Statement:
     def speaks_of(self, request: Request) -> bool:
         """Tell whether action, resource and conditions are those of the request; who asks is another question."""
         action = _either(self.said, "Action", lambda each: matches(each, request.action, {}, ignore_case=True))
+        for each in _list(self.said.get("NotResource", [])):
+            if not can_be_filled(each, request.context):
+                raise PolicyNotUnderstood(f"{self.place}: {each}, whose variable the request has no value for")
         resource = _either(self.said, "Resource", lambda each: arn_matches(each, request.resource, request.context))
         conditions = hold(self.said.get("Condition", {}), request.context)
         return action and resource and conditions

@@ -53,6 +53,11 @@ def _compiled(source: str, flags: int) -> re.Pattern[str]:
     return re.compile(source, flags)
 
 
+def can_be_filled(pattern: str, context: Context) -> bool:
+    """Tell whether every variable of `pattern` has a value in the request."""
+    return _filled(pattern, context) is not None
+
+
 def _regular_expression(pattern: str, context: Context) -> str | None:
     parts = []
     for literal, variable in _pieces(pattern):
