@@ -27,66 +27,54 @@ from infra_cdk.permissions import served_by
 from infra_cdk.settings import Settings
 
 SPENT_PERCENT = 80
+QUARTER, HOUR = Duration.minutes(15), Duration.hours(1)
 QUIET_HOURS = 3
 """Cameras report their health once an hour: a fleet of which nothing was heard for so long is cut off."""
 
 
 class Observability(Construct):
-    """`budget` costs nothing. `watch` makes alarms, `draw` a dashboard, and both cost each month: see `Settings`."""
+    """The budget costs nothing. Alarms and the dashboard cost each month: see `Settings`."""
 
     def __init__(self, scope: Construct, name: str, *, settings: Settings) -> None:
         super().__init__(scope, name)
         self._stack = Stack.of(self)
         self._email = settings.alert_email
+        self._operations: sns.Topic | None = None
         self._budget(settings.monthly_budget_usd)
 
-    def watch(self, *, dead_letters: DeadLetters, control_plane: ControlPlane, camera_events: iot.CfnTopicRule) -> None:
-        """Alarms: dead letters, errors and throttles of functions, errors of the API, and a fleet that is silent."""
-        told = self._told()
-        hour = Duration.hours(1)
-        quarter = Duration.minutes(15)
-        metrics = {
-            "DeadLetters": (
-                dead_letters.queue.metric_approximate_number_of_messages_visible(period=quarter, statistic="Maximum"),
-                "Something could not be taken, and waits with the dead letters",
-            ),
-            "Errors": (
-                cloudwatch.Metric(namespace="AWS/Lambda", metric_name="Errors", period=quarter, statistic="Sum"),
-                "A function of this account fails",
-            ),
-            "Throttles": (
-                cloudwatch.Metric(namespace="AWS/Lambda", metric_name="Throttles", period=quarter, statistic="Sum"),
-                "A function of this account is called more often than it may",
-            ),
-            "Answers": (
-                control_plane.api.metric_server_error(period=quarter, statistic="Sum"),
-                "The control plane answers with errors of its own",
-            ),
-        }
-        for name, (metric, description) in metrics.items():
-            alarm = cloudwatch.Alarm(
-                self,
-                name,
-                metric=metric,
-                threshold=0,
-                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-                alarm_description=description,
-            )
-            alarm.add_alarm_action(told)
+    def watch_dead_letters(self, dead_letters: DeadLetters) -> None:
+        """The one alarm that everything ends in that could not be taken."""
+        self._alarm(
+            "DeadLetters",
+            dead_letters.queue.metric_approximate_number_of_messages_visible(period=QUARTER, statistic="Maximum"),
+            "Something could not be taken, and waits with the dead letters",
+        )
+
+    def watch(self, *, control_plane: ControlPlane, camera_events: iot.CfnTopicRule) -> None:
+        """Further alarms: errors and throttles of functions, errors of the API, and a fleet that is silent."""
+        for name, description in (
+            ("Errors", "A function of this account fails"),
+            ("Throttles", "A function of this account is called more often than it may"),
+        ):
+            metric = cloudwatch.Metric(namespace="AWS/Lambda", metric_name=name, period=QUARTER, statistic="Sum")
+            self._alarm(name, metric, description)
+        self._alarm(
+            "Answers",
+            control_plane.api.metric_server_error(period=QUARTER, statistic="Sum"),
+            "The control plane answers with errors of its own",
+        )
         silent = cloudwatch.Alarm(
             self,
             "Silence",
-            metric=_messages_of(camera_events, period=hour),
+            metric=_messages_of(camera_events, period=HOUR),
             threshold=1,
             comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
             evaluation_periods=QUIET_HOURS,
             treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
             alarm_description="Nothing was heard of any camera for hours",
         )
-        silent.add_alarm_action(told)
-        silent.add_ok_action(told)
+        silent.add_alarm_action(self._told())
+        silent.add_ok_action(self._told())
 
     def draw(
         self,
@@ -99,18 +87,17 @@ class Observability(Construct):
         camera_events: iot.CfnTopicRule,
     ) -> None:
         """The fleet on one page."""
-        hour = Duration.hours(1)
-        called = [each.function.metric_invocations(period=hour, label=name) for name, each in functions.items()]
-        failed = [each.function.metric_errors(period=hour, label=name) for name, each in functions.items()]
+        called = [each.function.metric_invocations(period=HOUR, label=name) for name, each in functions.items()]
+        failed = [each.function.metric_errors(period=HOUR, label=name) for name, each in functions.items()]
         slow = [
-            each.function.metric_duration(period=hour, statistic="p95", label=name) for name, each in functions.items()
+            each.function.metric_duration(period=HOUR, statistic="p95", label=name) for name, each in functions.items()
         ]
         api = control_plane.api
         sockets = cloudwatch.Metric(
             namespace="AWS/ApiGateway",
             metric_name="ConnectCount",
             dimensions_map={"ApiId": data_plane.api.api_id},
-            period=hour,
+            period=HOUR,
             statistic="Sum",
         )
         stored = cloudwatch.Metric(
@@ -120,13 +107,13 @@ class Observability(Construct):
             period=Duration.days(1),
             statistic="Average",
         )
-        waiting = dead_letters.queue.metric_approximate_number_of_messages_visible(period=hour, statistic="Maximum")
+        waiting = dead_letters.queue.metric_approximate_number_of_messages_visible(period=HOUR, statistic="Maximum")
         rows = (
-            (_graph("Events of cameras", _messages_of(camera_events, period=hour)), _graph("Sockets opened", sockets)),
+            (_graph("Events of cameras", _messages_of(camera_events, period=HOUR)), _graph("Sockets opened", sockets)),
             (_graph("Calls of functions", *called), _graph("Errors of functions", *failed)),
             (_graph("Time of functions (p95)", *slow), _graph("Dead letters", waiting)),
             (
-                _graph("Answers", api.metric_count(period=hour), api.metric_server_error(period=hour)),
+                _graph("Answers", api.metric_count(period=HOUR), api.metric_server_error(period=HOUR)),
                 _graph("Bytes stored", stored),
             ),
         )
@@ -160,7 +147,26 @@ class Observability(Construct):
             notifications_with_subscribers=notifications if self._email else None,
         )
 
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, description: str) -> None:
+        """Tell as soon as there is one."""
+        cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=0,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=description,
+        ).add_alarm_action(self._told())
+
     def _told(self) -> actions.SnsAction:
+        """The topic of those who look after it all, made with the first alarm."""
+        if self._operations is None:
+            self._operations = self._make_topic()
+        return actions.SnsAction(self._operations)
+
+    def _make_topic(self) -> sns.Topic:
         topic = sns.Topic(self, "Operations", display_name="Pi In The Sky", enforce_ssl=True)
         alarms = f"arn:{self._stack.partition}:cloudwatch:{self._stack.region}:{self._stack.account}:alarm:*"
         topic.add_to_resource_policy(
@@ -173,7 +179,7 @@ class Observability(Construct):
         )
         if self._email:
             topic.add_subscription(subscriptions.EmailSubscription(self._email))
-        return actions.SnsAction(topic)
+        return topic
 
 
 def _messages_of(rule: iot.CfnTopicRule, *, period: Duration) -> cloudwatch.Metric:

@@ -49,9 +49,12 @@ class Settings(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     label_images_per_month: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """No more than so many pictures a month are looked at."""
     alert_email: Email | None = None
-    """Who is told about the budget and, with `alarms`, about what does not work."""
+    """Who is told about the budget and, by an alarm of CloudWatch, when something could not be taken.
+
+    The alarm costs 0.10 $ a month beyond the ten that an account has free.
+    """
     alarms: bool = False
-    """Five alarms of CloudWatch: 0.10 $ each a month beyond the ten that an account has free."""
+    """Five alarms in place of that one: errors, throttles, answers of the API and a fleet that is silent, too."""
     dashboard: bool = False
     """A dashboard of CloudWatch: 3.00 $ a month beyond the three that an account has free."""
     legacy_devices: bool = False

@@ -247,10 +247,10 @@ class HomeStack(Stack):
 
     def _observe(self) -> None:
         self.observability = Observability(self, "Observability", settings=self._settings)
+        if self._settings.alarms or self._settings.alert_email:
+            self.observability.watch_dead_letters(self.dead_letters)
         if self._settings.alarms:
-            self.observability.watch(
-                dead_letters=self.dead_letters, control_plane=self.control_plane, camera_events=self.camera_events
-            )
+            self.observability.watch(control_plane=self.control_plane, camera_events=self.camera_events)
         if self._settings.dashboard:
             self.observability.draw(
                 functions=self.functions,

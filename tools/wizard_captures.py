@@ -23,10 +23,10 @@ def captures() -> dict[str, str]:
 
     async def script(driver: Driver) -> None:
         await driver.to_screen("camera")
-        await driver.see("(preset)", "WebRTC", "an rtsp:// address")
+        await driver.check_sees("(preset)", "WebRTC", "an rtsp:// address")
         taken["camera"] = driver.text
         await driver.to_review()
-        await driver.see("[ Install ]", "PgDn More")
+        await driver.check_sees("[ Install ]", "PgDn More")
         taken["review"] = driver.text
 
     answers, installer = scene("plain")

@@ -1,4 +1,4 @@
-"""Where that lies which comes with the package beside its modules: units, handlers, pins, the console, …"""
+"""Where that lies which comes with the package beside its modules: units, handlers, pins, console, reference."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def look_at_home(answers: Answers, _machine: Machine, person: Person) -> Sightin
         # What the person has confirmed once is not asked again when the camera is registered.
         home = msgspec.structs.replace(answers.home, authority_sha256=plane.authority_sha256)
         trust = "by the hub's own authority" if plane.authority_sha256 else "by a public certificate"
-        rows = (("Address", str(plane.address)), ("Trusted", trust))
-        return Sighting(rows=rows, answers=msgspec.structs.replace(answers, home=home))
+        reached_at = (("Address", str(plane.address)), ("Trusted", trust))
+        return Sighting(rows=reached_at, answers=msgspec.structs.replace(answers, home=home))
     from pitsctl.aws_account import Account, Deployment  # noqa: PLC0415 - a second of botocore, see above
     from pitsctl.aws_steps import names_of  # noqa: PLC0415 - the same
 

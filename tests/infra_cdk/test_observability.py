@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.support.cloud_template import Cloud
 
@@ -101,3 +104,12 @@ def test_messages_of_alerts_travel_over_tls_alone(cloud: Cloud):
     policy = cloud.only("AWS::SNS::TopicPolicy")
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+@pytest.mark.soak
+def test_whoever_gives_an_address_is_told_of_dead_letters(clouds: Callable[..., Cloud]):
+    """A third synthesis, so it is not among the quick tests."""
+    cloud = clouds(alertEmail="owner@example.com")
+    assert set(alarms_of(cloud)) == {"ApproximateNumberOfMessagesVisible"}
+    assert cloud.only("AWS::SNS::Subscription")["Endpoint"] == "owner@example.com"
+    assert cloud.only("AWS::Budgets::Budget")["NotificationsWithSubscribers"]

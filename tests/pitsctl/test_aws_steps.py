@@ -281,7 +281,7 @@ def test_cut_off_at_any_change_in_aws_it_goes_on_from_there_and_leaves_nothing_b
     before = everything()
     made = Installation(account, machine)
     clients = [account.client(service) for service in ("iot", "iam", "s3", "logs")]
-    allowed, cuts = 0, 0
+    allowed, cuts, left = 0, 0, 0
 
     def cut(model: Any, **_: Any) -> None:
         nonlocal left

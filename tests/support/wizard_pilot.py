@@ -70,7 +70,7 @@ class Driver:
             assert time.monotonic() < deadline, f"{what} never came:\n{self.text}"
             await self._pilot.pause(0.03)
 
-    async def see(self, *texts: str) -> None:
+    async def check_sees(self, *texts: str) -> None:
         """Wait until all of the texts are on the screen, each unbroken."""
         for text in texts:
             await self.until(partial(self._shows, text), repr(text))
@@ -82,7 +82,7 @@ class Driver:
         """Press Enter until each of these screens is shown."""
         for title in titles:
             await self.press("enter")
-            await self.see(f"▸ {title}")
+            await self.check_sees(f"▸ {title}")
             await self.arrived()
 
     async def arrived(self) -> None:
@@ -94,14 +94,14 @@ class Driver:
         self.app.journey.saw(screen_of("connection"), ZERO_2)
         self.app.journey.saw(screen_of("home"), Sighting())
         self.app._start(self.app._review)
-        await self.see("▸ Review")
+        await self.check_sees("▸ Review")
         await self.arrived()
 
     async def to_screen(self, name: str) -> None:
         """Go to a screen of questions at once, as if the machine had been looked at."""
         self.app.journey.saw(screen_of("connection"), ZERO_2)
         self.app._start(partial(self.app.show_form, screen_of(name)))
-        await self.see(f"▸ {words.PAGES[name].title}")
+        await self.check_sees(f"▸ {words.PAGES[name].title}")
         await self.arrived()
 
 
@@ -119,7 +119,7 @@ def drive(
         try:
             async with app.run_test(size=size) as pilot:
                 driver = Driver(pilot, app)
-                await driver.see("▸ Connection")
+                await driver.check_sees("▸ Connection")
                 await script(driver)
                 app.leave_now()
         finally:

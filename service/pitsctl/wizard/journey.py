@@ -189,10 +189,9 @@ class Journey:
         return [*notes, *self._notes_of_look(screen)]
 
     def _notes_of_camera(self, _screen: Screen) -> list[Note]:
-        machine = self.sighting("machine")
-        if machine is None:
+        if self.sighting("machine") is None:
             return [Note(words.NOTHING_SEEN, "attention")]
-        notes = [Note(text, "attention") for text in machine.cannot]
+        notes = self.cannot()
         if self._preset() is None:
             notes.append(Note(words.NO_PRESET))
         return notes
@@ -203,6 +202,11 @@ class Journey:
             return [Note(words.COST["off"], "good")]
         kinds = ("logs", "emf") if chosen.event_type == "all" else (chosen.event_type,)
         return [*(Note(words.COST[kind], "attention") for kind in kinds), Note(words.COST_SOURCE)]
+
+    def cannot(self) -> list[Note]:
+        """What this machine will not do: said again before anything is installed."""
+        machine = self.sighting("machine")
+        return [Note(text, "attention") for text in machine.cannot] if machine else []
 
     def machine_name(self) -> str:
         """What people call the machine that is set up."""

@@ -210,6 +210,7 @@ class ReviewPage(Page):
             yield Static(f"{where} {plan_count(self._planned)}", classes="count", markup=False)
             if not is_possible(self._planned):
                 yield from note_widgets([Note(words.PLAN_IMPOSSIBLE, "fault")])
+            yield from note_widgets(self._journey.cannot())
             order = (Verdict.IMPOSSIBLE, Verdict.NEEDED, Verdict.DONE)
             first = sorted(self._planned, key=lambda item: 0 if item.found.verdict is order[0] else 1)
             for item in first:

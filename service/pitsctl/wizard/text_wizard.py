@@ -175,6 +175,7 @@ class TextWizard:
             mark, word = words.VERDICTS[item.found.verdict]
             self._lines.line(f"   {mark} {word:8} {item.step.title}")
             self._lines.say(item.found.what, "              ")
+        self._notes(self._journey.cannot())
         self._lines.say(plan_count(planned), "   ")
         if not is_possible(planned):
             self._lines.say(f"! {words.PLAN_IMPOSSIBLE}", "   ")

@@ -80,7 +80,7 @@ SILENCED_WITH_REASON = re.compile(
 
 def functions_of(source: Source) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield every function and method, nested ones too."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, FunctionNode):
             yield node
 
@@ -195,10 +195,10 @@ def fixed_sleeps(source: Source) -> list[str]:
 
     The pause of a `while` loop, which looks again after it, is none.
     """
-    pauses = {node for loop in ast.walk(source.tree) if isinstance(loop, ast.While) for node in ast.walk(loop)}
+    pauses = {node for loop in source.nodes if isinstance(loop, ast.While) for node in ast.walk(loop)}
     return [
         source.at(node, "sleeps a fixed time; wait for the thing itself, with a deadline")
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Call)
         and called_name(node) == "sleep"
         and node not in pauses

@@ -121,10 +121,10 @@ class Import:
 def imports_of(source: Source, modules: Collection[str]) -> Iterator[Import]:
     """Yield every import in `source`, wherever it stands; `modules` tells a submodule from a name in a module."""
     typing_only: set[ast.AST] = set()
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             typing_only.update(inner for statement in node.body for inner in ast.walk(statement))
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(node, alias.name, node in typing_only)

@@ -23,6 +23,11 @@ class Source:
         """The file as Python reads it."""
         return ast.parse(self.text, filename=self.path)
 
+    @functools.cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of it: nearly every rule asks, and finding them takes longer than reading the file."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def module(self) -> str:
         """The dotted name under which the file is imported."""
