@@ -28,6 +28,24 @@ PROBE = ".probe"
 SIGNED_IN_PATH = "/signed-in"
 """Where the identity provider sends the console back to."""
 
+OUTPUTS = (
+    "ConsoleUrl",
+    "ApiUrl",
+    "SocketUrl",
+    "MediaBucket",
+    "RoleAlias",
+    "CameraPolicy",
+    "CameraGroup",
+    "Region",
+    "UserPoolId",
+    "ClientId",
+    "SignInUrl",
+    "ConsoleBucket",
+    "DeadLetters",
+    "Table",
+)
+"""Keys of what the stack says of itself: `pitsctl` and `tools/deploy.py` read them."""
+
 
 def function_name(handler: str) -> str:
     """The name of the function behind a handler of `pinthesky.aws.lambda_handlers`."""

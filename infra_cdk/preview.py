@@ -18,6 +18,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"CDK_VALIDATION": "false", "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"}
 TIMEOUT_S = 240.0
+NODE = ROOT / ".venvs" / "node" / "bin"
+"""The Node.js that `make setup` has brought where the machine has none."""
+
+
+def environment() -> dict[str, str]:
+    """The environment for what runs on Node.js, as the library and CDK's command line do."""
+    return {**os.environ, "PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), str(NODE)))}
 
 
 def templates_of(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -30,7 +37,7 @@ def templates_of(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     subprocess.run(  # noqa: S603 - the command is ours
         command,
         cwd=ROOT,
-        env={**os.environ, **QUICK},
+        env={**environment(), **QUICK},
         check=True,
         capture_output=True,
         text=True,

@@ -24,6 +24,7 @@ from infra_cdk.names import (
     CAMERA_POLICY,
     HOME_STACK,
     IMAGE_PREFIX,
+    OUTPUTS,
     RELEASES_PREFIX,
     ROLE_ALIAS,
     STORE_STACK,
@@ -33,24 +34,6 @@ from infra_cdk.names import (
 from infra_cdk.notifications import Notifications
 from infra_cdk.observability import Observability
 from infra_cdk.settings import Settings
-
-OUTPUTS = (
-    "ConsoleUrl",
-    "ApiUrl",
-    "SocketUrl",
-    "MediaBucket",
-    "RoleAlias",
-    "CameraPolicy",
-    "CameraGroup",
-    "Region",
-    "UserPoolId",
-    "ClientId",
-    "SignInUrl",
-    "ConsoleBucket",
-    "DeadLetters",
-    "Table",
-)
-"""Keys of what the stack says of itself: `pitsctl` and `tools/deploy.py` read them."""
 
 
 class StoreStack(Stack):

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -17,6 +17,9 @@ from tests.support.aws_planes import ACCOUNT
 from tests.support.aws_servers import REGION
 from tests.support.house.source import ROOT
 from tools import deploy
+
+if TYPE_CHECKING:
+    import boto3
 
 OWNER = "owner@example.com"
 
@@ -121,7 +124,7 @@ def stage(
     (console / "index.html").write_text("<!doctype html>")
     (console / "icon.svg").write_text("<svg/>")
     (console / "assets" / "index-1a2b.js").write_text("go()")
-    monkeypatch.setattr(deploy, "account", lambda: deploy.Account(session, ACCOUNT, REGION))
+    monkeypatch.setattr(deploy, "account", lambda: deploy.Account(cast("boto3.Session", session), ACCOUNT, REGION))
     made = Stage(session, tmp_path)
     made.bootstrapped("21")
     monkeypatch.setattr(deploy, "CONSOLE", console)

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from infra_cdk.names import HOME_STACK, SIGNED_IN_PATH, STORE_STACK  # noqa: E402 - a program may be started by its path
+from infra_cdk.preview import environment  # noqa: E402 - the same
 
 APPLICATION = ROOT / "infra_cdk"
 CDK = APPLICATION / "node_modules" / ".bin" / "cdk"
@@ -112,7 +113,7 @@ def cdk(*arguments: str) -> None:
     ended = subprocess.run(
         [str(CDK), *arguments, "--output", str(OUTPUT)],
         cwd=APPLICATION,
-        env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"},
+        env={**environment(), "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"},
         check=False,
     )
     if ended.returncode != 0:

@@ -48,7 +48,7 @@ DEBIAN_PROGRAMS = {
     "chromium": ("chromium", "make test"),
 }
 
-# Program -> Debian package, for the tests of units, handlers and upgrades on a systemd of their own.
+# Program -> Debian package, for the tests of units, handlers, upgrades and pitsctl on a systemd of their own.
 SYSTEMD_PROGRAMS = {
     "systemctl": "systemd",
     "systemd-analyze": "systemd",
@@ -58,6 +58,11 @@ SYSTEMD_PROGRAMS = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "useradd": "passwd",
+    "ssh": "openssh-client",
+    "sshd": "openssh-server",
+    "sudo": "sudo",
+    "dpkg-scanpackages": "dpkg-dev",
+    "openssl": "openssl",
 }
 SYSTEMD = Path("/lib/systemd/systemd")
 

@@ -23,7 +23,7 @@ def captures() -> dict[str, str]:
 
     async def script(driver: Driver) -> None:
         await driver.to_screen("camera")
-        await driver.check_sees("(preset)", "WebRTC", "an rtsp:// address")
+        await driver.check_sees("(preset)", "WebRTC", "PgDn More", "an rtsp:// address")
         taken["camera"] = driver.text
         await driver.to_review()
         await driver.check_sees("[ Install ]", "PgDn More")
@@ -39,7 +39,8 @@ def page() -> str:
     text = PAGE.read_text(encoding="utf-8")
     for name, screen in captures().items():
         block = f"<!-- screen {name} -->\n```\n{screen.rstrip()}\n```\n"
-        text = re.sub(rf"<!-- screen {name} -->\n```\n.*?```\n", lambda _, block=block: block, text, flags=re.DOTALL)
+        place = re.compile(rf"<!-- screen {name} -->\n```\n.*?```\n", re.DOTALL)
+        text = place.sub(block.replace("\\", r"\\"), text)
     return text
 
 

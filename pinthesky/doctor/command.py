@@ -50,7 +50,11 @@ class SelfTest:
     def __init__(self, daemon_file: Path, client_file: Path, *, wait_s: float) -> None:
         """Raises InvalidInput: what is installed cannot be read."""
         variables = installed.environment_in(daemon_file)
-        self._options = flags.parse(shlex.split(variables.get(installed.FLAGS, "")), variables)
+        try:
+            words = shlex.split(variables.get(installed.FLAGS, ""))
+        except ValueError as error:
+            raise InvalidInput(str(daemon_file), f"{installed.FLAGS}: {error}") from error
+        self._options = flags.parse(words, variables)
         self._client = installed.client_in(client_file)
         self._wait_s = wait_s
         self._clock = SystemClock()
@@ -117,8 +121,8 @@ class SelfTest:
             return found(check, "skipped", "no bucket is set")
         if not self._has_credentials:
             return found(check, "skipped", "there are no credentials")
-        store = S3ObjectStore(self._session(), self._clock)
         try:
+            store = S3ObjectStore(self._session(), self._clock)
             for prefix in (storage.video_prefix, storage.image_prefix):
                 store.probe(bucket=str(storage.bucket_name), prefix=f"{prefix}/{self._options.thing_name}")
         except PinTheSkyError as error:
@@ -179,19 +183,23 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     # Whatever the parts would log is in the findings.
     logging.disable(logging.CRITICAL)
     shown: list[Finding] = []
+
+    def show(finding: Finding) -> None:
+        shown.append(finding)
+        if not options.json:
+            sys.stdout.write(line_of(finding))
+            sys.stdout.flush()
+
     try:
         for finding in SelfTest(options.daemon_file, options.client_file, wait_s=options.wait).findings():
-            shown.append(finding)
-            if not options.json:
-                sys.stdout.write(line_of(finding))
-                sys.stdout.flush()
+            show(finding)
     except InvalidInput as error:
         advice = "Run `pitsctl install` again, or put it right by hand."
         if isinstance(error.__cause__, PermissionError):
             advice = f"Run this as the camera's user: sudo -u pinthesky {os.path.basename(sys.argv[0])}"  # noqa: PTH119 - a word for people
-        shown.append(found("configuration", "failed", str(error), advice=advice))
-        if not options.json:
-            sys.stdout.write(line_of(shown[-1]))
+        show(found("configuration", "failed", str(error), advice=advice))
+    except OSError as error:
+        show(found("self-test", "failed", f"this machine does not let itself be looked at: {error}"))
     result = Findings(version=__version__, findings=shown)
     if options.json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")

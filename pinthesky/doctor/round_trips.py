@@ -33,12 +33,12 @@ def ask_daemon(event_input: Path, state: Path, timeout_s: float = ANSWER_S) -> O
     command = json.dumps({"name": "health", "context": {"capture_id": capture_id}}).encode()
     try:
         descriptor = os.open(event_input, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, command)
+        finally:
+            os.close(descriptor)
     except OSError:
         return None
-    try:
-        os.write(descriptor, command)
-    finally:
-        os.close(descriptor)
 
     def answered() -> Optional[Mapping[str, Any]]:
         report = last_report(state)

@@ -15,6 +15,8 @@ THING = "${iot:Connection.Thing.ThingName}"
 THING_OF_ROLE = "${credentials-iot:ThingName}"
 """In the policy of the role: the thing whose certificate has asked for credentials."""
 LATEST_STILL = "thumbnail_latest.jpg"
+PROBE = ".probe"
+"""What a camera that is told of another bucket stores to learn whether it may write there."""
 EXPIRING_TAG = ("retention", "standard")
 
 Document = dict[str, Any]
@@ -60,6 +62,7 @@ def role_permissions(bucket: str, prefixes: tuple[str, ...], log_group_arn: str)
     statements = []
     if bucket:
         own = [f"arn:aws:s3:::{bucket}/{prefix}/{THING_OF_ROLE}/*" for prefix in prefixes]
+        own += [f"arn:aws:s3:::{bucket}/{prefix}/{PROBE}" for prefix in prefixes]
         tag, value = EXPIRING_TAG
         tagging = _allow("s3:PutObjectTagging", own)
         tagging["Condition"] = {

@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Callable, MutableMapping, Sequence
@@ -256,6 +257,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return WRONG
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     command = Command(options, os.environ, words)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Ended like this too it gives its connection back, and says how to go on.
+        signal.signal(number, signal.default_int_handler)
     name = (options.command or "wizard").replace("-", "_").replace("update", "install")
     try:
         return int(getattr(command, name)())

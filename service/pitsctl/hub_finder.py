@@ -15,7 +15,6 @@ from zeroconf import Error, ServiceBrowser, ServiceListener, Zeroconf
 SERVICE = "_pits-hub._tcp.local."
 HUBS_MAX = 50
 _ANSWER_MS = 2000
-_SHOWN = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff]")
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _asked(channel: Zeroconf, name: str) -> FoundHub | None:
     host = min(addresses, key=lambda each: ":" in each)
     authority = (info.properties.get(b"authority") or b"").decode("ascii", "replace")
     return FoundHub(
-        name=_SHOWN.sub("", name.removesuffix(f".{SERVICE}"))[:80],
+        name="".join(letter for letter in name.removesuffix(f".{SERVICE}") if letter.isprintable())[:80],
         address=f"https://{f'[{host}]' if ':' in host else host}:{info.port}",
         authority_sha256=authority if re.fullmatch(r"[0-9a-f]{64}", authority) else "",
     )

@@ -51,6 +51,7 @@ class PiInstaller:
         self._wheelhouse = wheelhouse
         self._parcel: Parcel | None = None
         self._machine: tuple[tuple[Connection, str], Machine] | None = None
+        self._facts: Facts | None = None
 
     def machine(self, answers: Answers, person: Person) -> Machine:
         """The machine of these answers; it is reached at its first use."""
@@ -65,7 +66,7 @@ class PiInstaller:
 
     def close(self) -> None:
         """Give back the connection; what is being done in another thread ends with Unavailable."""
-        machine, self._machine = self._machine, None
+        machine, self._machine, self._facts = self._machine, None, None
         if machine is not None:
             machine[1].close()
 
@@ -73,6 +74,7 @@ class PiInstaller:
 
     def look_at_machine(self, answers: Answers, person: Person) -> Sighting:
         """Reach the machine, and look what it is."""
+        self._facts = None
         session = self._session(answers, person)
         laid = laid_under(answers, session.ledger.answers) if session.ledger.exists else None
         return replace(sighting_of(session.facts), answers=laid)
@@ -135,6 +137,7 @@ class PiInstaller:
         session = self._session(answers, person)
         steps = self._steps(session, answers, person, stop=stop)
         session.ledger.remember(msgspec.structs.replace(answers, connection=Connection()))
+        self._facts = None  # they change now
         return plan.carry_out(steps, session.ledger, progress=progress, stop=stop)
 
     def register(self, answers: Answers, person: Person, *, progress: Progress, stop: threading.Event) -> Outcome:
@@ -144,6 +147,7 @@ class PiInstaller:
         home = home_steps(answers, session.machine, session.facts, ledger=session.ledger, person=person, stop=stop)
         steps: list[Step] = [Suitable(site), DebianPackages(site), User(site), Folders(site), *home]
         session.ledger.remember(msgspec.structs.replace(answers, connection=Connection()))
+        self._facts = None  # they change now
         return plan.carry_out(steps, session.ledger, progress=progress, stop=stop)
 
     def go_back(self, answers: Answers, person: Person, *, progress: Progress, stop: threading.Event) -> Outcome:
@@ -164,7 +168,7 @@ class PiInstaller:
     ) -> Outcome:
         """Undo what was installed. What was made at home, and the certificate, go only if `removal` says so."""
         session = self._session(answers, person)
-        ledger = session.ledger
+        ledger, self._facts = session.ledger, None
         if not ledger.begun:
             return Outcome(())
         known = ledger.answers
@@ -188,7 +192,9 @@ class PiInstaller:
 
     def _session(self, answers: Answers, person: Person) -> _Session:
         machine = self.machine(answers, person)
-        return _Session(machine, facts_of(machine), Ledger(machine))
+        if self._facts is None:
+            self._facts = facts_of(machine)
+        return _Session(machine, self._facts, Ledger(machine))
 
     def _site(self, session: _Session, answers: Answers) -> Site:
         return Site(session.machine, session.ledger, session.facts, answers, self.parcel)

@@ -42,7 +42,7 @@ class RootedMachine:
         inside = ("chroot", str(self._root), *ENVIRONMENT, *words)
         return self._machine.run(*inside, given=given, root=True, timeout_s=timeout_s)
 
-    def read(self, path: PurePosixPath, *, root: bool = False, limit: int = 1 << 20) -> bytes | None:  # noqa: ARG002 - see run
+    def read(self, path: PurePosixPath, *, root: bool = False, limit: int = 1 << 20) -> bytes | None:  # noqa: ARG002 - as above
         """A file's content."""
         return self._machine.read(self._below(path), root=True, limit=limit)
 

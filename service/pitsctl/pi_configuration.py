@@ -82,7 +82,7 @@ class Daemon(PlacedFiles):
         flags = " ".join(daemon_flags(home, self._site))
         ours = {"AWS_DEFAULT_REGION": home.region, "PINTHESKY_FLAGS": f'"{flags}"'}
         before = str(older.get("environment", "")).splitlines()
-        lines = [*_kept(self._site, places.DAEMON_FILE, before, ours), _DAEMON_HEAD, *_settings(ours)]
+        lines = [*_kept(self._site, places.DAEMON_FILE, before=before, ours=ours), _DAEMON_HEAD, *_settings(ours)]
         return (Placed(places.DAEMON_FILE, ("\n".join(lines) + "\n").encode(), _FOR_THE_USER),)
 
 
@@ -93,7 +93,7 @@ class RootHelper(PlacedFiles):
     title = "Configure the root helper"
 
     def wanted(self) -> Sequence[Placed] | str:
-        """One file, for root."""
+        """One file, for root; with a home of its own authority, that too."""
         home = self._site.ledger.home
         if not self._site.facts.runs_root_helper:
             return ()
@@ -101,13 +101,19 @@ class RootHelper(PlacedFiles):
             return _NOT_YET
         sources = dict.fromkeys((*self._site.answers.paths.upgrade_sources, *home.upgrade_sources))
         ours = {"PINTHESKY_UPGRADE_SOURCES": " ".join(sources)}
-        ours["PINTHESKY_CA_BUNDLE"] = str(places.ROOT_CA) if home.own_authority else ""
-        lines = [*_kept(self._site, places.ADMIN_FILE, [], ours), _ADMIN_HEAD, *_settings(ours)]
+        ours["PINTHESKY_CA_BUNDLE"] = str(places.UPGRADE_CA) if home.own_authority else ""
+        lines = [*_kept(self._site, places.ADMIN_FILE, before=(), ours=ours), _ADMIN_HEAD, *_settings(ours)]
         lines += [] if self._site.facts.runs_our_client else ["PINTHESKY_EXTRAS="]
-        return (Placed(places.ADMIN_FILE, ("\n".join(lines) + "\n").encode(), FileMode(mode=0o644)),)
+        files = [Placed(places.ADMIN_FILE, ("\n".join(lines) + "\n").encode())]
+        if home.own_authority:
+            authority = self._site.machine.read(places.ROOT_CA, root=True)
+            if authority is None:
+                return _NOT_YET
+            files.append(Placed(places.UPGRADE_CA, authority))
+        return files
 
 
-def _kept(site: Site, path: PurePosixPath, before: Sequence[str], ours: dict[str, str]) -> list[str]:
+def _kept(site: Site, path: PurePosixPath, *, before: Sequence[str], ours: dict[str, str]) -> list[str]:
     """The lines of a file of settings that are the owner's: all above ours, but for settings that have a value now."""
     data = site.machine.read(path, root=True, limit=64 * 1024)
     there = "" if data is None else data.decode("utf-8", "replace")

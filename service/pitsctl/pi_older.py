@@ -24,7 +24,7 @@ from pitsctl.steps import Found, Say, Verdict
 UNIT = places.UNITS / "pinthesky.service"
 CLIENT_FILES = (
     PurePosixPath("/etc/.aws-iot-device-client/aws-iot-device-client.conf"),
-    PurePosixPath("/root/.aws-iot-device-client/aws-iot-device-client.conf"),
+    PurePosixPath("/root", ".aws-iot-device-client/aws-iot-device-client.conf"),
 )
 """Where the C++ client's configuration is: as its service has it, and as a start by hand has it."""
 RECORDINGS = ("capture-dir", "combine-dir")

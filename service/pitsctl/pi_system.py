@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from pinthesky.errors import Conflict
+from pinthesky.errors import Conflict, Unavailable
 from pinthesky.machine import pinned
 from pinthesky.machine.pinned import Elsewhere
 from pitsctl import places
@@ -120,7 +120,12 @@ class DebianPackages:
         site = self._site
         site.must("dpkg", "--configure", "-a", timeout_s=_APT_S)
         missing = self._missing()
-        said_of(site.must(*_APT, "update", timeout_s=_APT_S), say, at_most=1)
+        updated = site.must("sh", "-c", '"$@" 2>&1', "update", *_APT, "update", timeout_s=_APT_S)
+        failed = re.search(r"^(?:W: Failed to fetch|E: ).*", updated, re.MULTILINE)
+        if failed is not None:
+            # It ends with 0, and does not know the packages afterwards.
+            raise Unavailable(f"{site.machine.name}: apt-get update: {failed[0][:300]}")
+        said_of(updated, say, at_most=1)
         install = ("install", "--no-install-recommends", *missing)
         coming = re.findall(r"^Inst (\S+)", site.must(*_APT, "--simulate", *install, timeout_s=_APT_S), re.MULTILINE)
         there = set(self._installed())

@@ -17,6 +17,8 @@ ROOT_CA = CERTIFICATES / "root-ca.pem"
 DAEMON_FILE = ETC / "pinthesky.env"
 CLIENT_FILE = ETC / "device-client.json"
 ADMIN_FILE = ETC / "admin.env"
+UPGRADE_CA = ETC / "upgrade-ca.pem"
+"""The same as ROOT_CA, where the root helper can read it: it is root without the right to pass by modes."""
 
 STATE = PurePosixPath("/var/lib/pinthesky")
 SPOOL = STATE / "spool"

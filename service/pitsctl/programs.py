@@ -61,7 +61,7 @@ class Programs:
         with self._lock:
             self._running.add(process)
         try:
-            outputs = _exchange(process, given, time.monotonic() + timeout_s, kept)
+            outputs = _exchange(process, given, deadline=time.monotonic() + timeout_s, kept=kept)
             code = process.wait()
         except _TooLate as error:
             _kill(process)
@@ -87,7 +87,7 @@ class _TooLate(Exception):
     """The deadline is over."""
 
 
-def _exchange(process: subprocess.Popen[bytes], given: bytes, deadline: float, kept: int) -> tuple[bytes, bytes]:
+def _exchange(process: subprocess.Popen[bytes], given: bytes, *, deadline: float, kept: int) -> tuple[bytes, bytes]:
     """Write the input and read both outputs, each as far as its other end takes part."""
     if process.stdin is None or process.stdout is None or process.stderr is None:
         raise AssertionError("all three are pipes")
@@ -113,7 +113,7 @@ def _exchange(process: subprocess.Popen[bytes], given: bytes, deadline: float, k
                     left = _write_some(process.stdin, left)
                     is_over = not left
                 else:
-                    is_over = not _read_some(key.fd, tails[key.fileobj], kept)  # type: ignore[index]  # one of the two
+                    is_over = not _read_some(key.fd, tails[key.fileobj], kept)  # type: ignore[index]  # one of both outputs
                 if is_over:
                     selector.unregister(key.fileobj)
                     if key.fileobj is process.stdin:

@@ -213,9 +213,8 @@ class RegistrationStep:
         if home is None:
             return Found(Verdict.NEEDED, f"a person types a code at {self._address}")
         if home.address != self._address:
-            return Found(
-                Verdict.NEEDED, f"{home.thing_name} belongs elsewhere; a person types a code at {self._address}"
-            )
+            belongs = f"{home.thing_name} belongs to {home.address or 'AWS'}"
+            return Found(Verdict.NEEDED, f"{belongs}; a person types a code at {self._address}")
         if trouble := self._key.trouble_with_certificate():
             return Found(Verdict.NEEDED, f"{trouble}: register again at {self._address}")
         return Found(Verdict.DONE, f"registered as {home.thing_name} at {self._address}")

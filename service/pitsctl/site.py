@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,6 +16,12 @@ from pitsctl.machine import FileMode, Machine, Ran
 from pitsctl.parcel import Parcel
 from pitsctl.steps import Say
 
+_LATER = re.compile(
+    "could not resolve|failed to fetch|unable to fetch|could not connect|could not get lock|temporary failure"
+    "|timed out|max retries|connection (?:refused|reset)|network is unreachable|no space left",
+    re.IGNORECASE,
+)
+"""What apt, dpkg and pip say where waiting, or room on the disk, is all that is missing."""
 Client = Literal["python", "cpp", "none"]
 
 # One line for each path: owner, group, mode and what it is: `file DIGEST`, `folder`, `link TARGET`; or `-`.
@@ -73,10 +80,15 @@ class Site:
         return ("pinthesky",) if self.client == "none" else ("pinthesky", "pits-device-client")
 
     def must(self, *words: str, given: bytes = b"", timeout_s: float = 60.0) -> str:
-        """Run a program as root that has to succeed; returns what it printed. Raises Conflict with its last words."""
+        """Run a program as root that has to succeed; returns what it printed. Raises Conflict with its words.
+
+        Where they tell of a network or a lock, so that later it may work, Unavailable.
+        """
         ran = self.machine.run(*words, given=given, root=True, timeout_s=timeout_s)
         if ran.code != 0:
-            raise Conflict(f"{words[0]} failed on {self.machine.name}: {last_words(ran)}")
+            said = last_words(ran)
+            kind = Unavailable if _LATER.search(said) else Conflict
+            raise kind(f"{words[0]} failed on {self.machine.name}: {said}")
         return ran.out
 
     def says(self, *words: str, timeout_s: float = 60.0) -> str | None:

@@ -45,6 +45,7 @@ CALLS = (
     "device_event_motion",
     "device_event_health",
     "media_stored",
+    "media_still_stored",
     "media_removed",
     "job_execution_failed",
     "presence_lost",
@@ -104,6 +105,7 @@ def said(
 ) -> dict[str, Any]:
     """What this machine's archive of the planes has made of the recorded events; and of its import, as `imported`."""
     account.store(f"{STEM}.jpg", b"jpeg", "image/jpeg")
+    account.store("capture_images/garden/thumbnail_latest.jpg", b"jpeg", "image/jpeg")
     account.store(f"{STEM}.mp4", b"a clip", "video/mp4", trigger="motion", duration="30.000", part="1")
     sockets.open_connections.add(SOCKET)
     folder = tmp_path_factory.mktemp("planes")
@@ -157,7 +159,8 @@ class TestEveryHandler:
         assert {"motion_started", "clip_stored", "health_reported", "camera_offline", "job_progress"} <= set(told)
 
     def test_a_clip_came_with_labels_and_went(self, said: dict[str, Any]):
-        assert said["media_stored"]["answer"] == {"batchItemFailures": []}
+        assert said["media_stored"]["answer"] == {"batchItemFailures": []}, "a batch of SQS"
+        assert said["media_still_stored"]["answer"] == {}, "an event of EventBridge itself"
         assert said["media_removed"]["answer"] == {"batchItemFailures": []}
         pushed = json.loads(said["events"]["answer"]["body"])["items"]
         (stored,) = [push for push in pushed if push["type"] == "clip_stored"]
@@ -287,6 +290,11 @@ LAZY = {
 WHEEL = re.compile(r"[^-]+-[^-]+(?:-[0-9][^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl")
 
 
+def following(arguments: list[str], option: str) -> str:
+    """The value of an option."""
+    return arguments[arguments.index(option) + 1]
+
+
 def lambda_archives_machine() -> str:
     """The architecture of this machine's archives."""
     import platform
@@ -336,6 +344,22 @@ class TestTheWheels:
         for text in lambda_archives.wanted():
             requirement = Requirement(text)
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+    @pytest.mark.parametrize("found", [None, "python3.13"])
+    def test_setup_fetches_them_for_lambda_and_for_this_machine(
+        self, monkeypatch: pytest.MonkeyPatch, found: str | None
+    ):
+        asked: list[list[str]] = []
+        monkeypatch.setattr(prepare, "pip", lambda _environment, *arguments: asked.append(list(arguments)))
+        monkeypatch.setattr(prepare, "find_python", lambda _version: found)
+        prepare.fill_lambda_wheelhouse()
+        main = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        assert [(Path(following(each, "--dest")).name, following(each, "--python-version")) for each in asked] == [
+            ("lambda-arm64", "3.13"),
+            ("lambda-native", "3.13" if found else main),
+        ]
+        assert all({"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(each) for each in asked)
+        assert all(Path(following(each, "--requirement")).exists() for each in asked)
 
     def test_a_wheel_that_was_not_fetched_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(prepare, "WHEELHOUSE", prepare.ROOT / "build" / "nothing")

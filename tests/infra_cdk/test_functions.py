@@ -105,6 +105,12 @@ def test_each_logs_json_to_a_group_of_its_own_that_forgets(full_cloud: Cloud):
         assert groups[logging["LogGroup"]]["RetentionInDays"] == 30
 
 
+def test_no_function_writes_to_a_log_that_lambda_would_make_for_it(full_cloud: Cloud):
+    """Such a one is kept for ever, and outlives its stack."""
+    groups = {each["LogGroupName"] for each in full_cloud.every("AWS::Logs::LogGroup").values()}
+    assert {each["LoggingConfig"]["LogGroup"] for each in full_cloud.every("AWS::Lambda::Function").values()} <= groups
+
+
 def test_no_log_of_either_stack_is_kept_for_ever(full_cloud: Cloud):
     kept = [each.get("RetentionInDays") for each in full_cloud.every("AWS::Logs::LogGroup").values()]
     assert len(kept) >= 11

@@ -36,7 +36,9 @@ def enforcement(
     """What the functions ask for goes through their roles; at the end nothing was refused."""
     watch = Enforcement(asking)
     for handler in HANDLERS:
-        monkeypatch.setattr(lambda_handlers, handler, watch.as_function(handler, getattr(lambda_handlers, handler)))
+        monkeypatch.setattr(
+            lambda_handlers, handler, watch.acting_as(f"function:{handler}", getattr(lambda_handlers, handler))
+        )
     sockets = account.clients.get("apigatewaymanagementapi", endpoint_url=whole_home.ENDPOINT)
     with watch.watching(sockets, *(account.clients.get(service) for service in WATCHED)):
         yield watch

@@ -6,7 +6,7 @@ import json
 
 from cfnlint import ManualArgs, lint
 
-from infra_cdk.stacks import OUTPUTS
+from infra_cdk.names import OUTPUTS
 from tests.support.cloud_template import Cloud
 
 KEPT = {

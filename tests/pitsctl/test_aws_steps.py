@@ -19,7 +19,8 @@ from pitsctl.aws_account import Account, Deployment
 from pitsctl.aws_shared import SharedStep
 from pitsctl.aws_steps import ThingStep, aws_steps
 from pitsctl.device_key import KeyStep
-from pitsctl.home import look_at_home
+from pitsctl.facts import Facts
+from pitsctl.home import home_steps, look_at_home
 from pitsctl.ledger import Ledger
 from pitsctl.steps import Step, Verdict
 from tests.support.aws_servers import closed_port, moto_server
@@ -442,6 +443,23 @@ def deployment() -> Iterator[Callable[..., None]]:
 
     yield deploy
     formation.delete_stack(StackName="PinTheSky")
+
+
+def test_an_installation_with_the_accounts_credentials_makes_the_key_before_the_thing(
+    account: Account, machine: FolderMachine
+) -> None:
+    answers = Answers(home=Home(kind="aws", region=REGION), cloud=Cloud(thing="ordered"))
+    steps = home_steps(answers, machine, Facts(), ledger=Ledger(machine), person=ScriptedPerson())
+    assert [step.name for step in steps] == [
+        "aws-group",
+        "aws-role",
+        "aws-role-alias",
+        "aws-policy",
+        "aws-media-bucket",
+        "device-key",
+        "aws-thing",
+    ]
+    assert len({step.title for step in steps}) == 7
 
 
 def test_where_the_cloud_home_is_deployed_only_thing_and_certificate_are_made(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import io
 import json
@@ -190,6 +191,35 @@ def test_register_lets_the_camera_in_and_installs_nothing_yet(here: Here):
     assert (code, "made-up-home" not in out) == (0, True)
 
 
+def test_without_a_command_it_is_the_wizard(here: Here, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def run(answers: Answers, _installer: PiInstaller, *, text: bool) -> int:
+        asked.append((answers.connection.host, text))
+        return 7
+
+    monkeypatch.setattr("pitsctl.wizard.run", run)
+    assert here("--text", "--host", "camera")[0] == 7
+    assert here()[0] == 7
+    assert asked == [("camera", True), ("", False)]
+
+
+@pytest.mark.parametrize("name", ["doctor", "view"])
+def test_doctor_and_view_look_at_the_machine(there: Here, name: str):
+    code, out, _ = there(name, "--json")
+    assert code in (0, 1)
+    assert isinstance(json.loads(out), dict)
+    assert there(name)[1]
+
+
+def test_a_failed_update_is_told_to_programs(there: Here):
+    there.version = "1.1.0"
+    there.machine = CutOff(there.pi, 60, is_done=False)
+    code, out, _ = there("update", "--yes", "--json")
+    last = json.loads(out.splitlines()[-1])
+    assert (code, last["event"], last["failed"] in last["left"]) == (3, "result", True)
+
+
 def test_logs_are_those_of_the_services(here: Here):
     code, out, _ = here("logs", "pinthesky", "--lines", "3")
     assert (code, out) == (0, "no camera here\n")
@@ -234,7 +264,7 @@ def test_the_installer_of_the_wizard_does_the_same(here: Here, tmp_path: Path):
 
 def test_a_sudo_password_of_the_environment_is_given_once_and_not_passed_on(monkeypatch: pytest.MonkeyPatch):
     environment = {"PITSCTL_SUDO_PASSWORD": "secret"}
-    options = command.parser().parse_args(["logs"], command.argparse.Namespace(**command._USUAL))
+    options = command.parser().parse_args(["logs"], argparse.Namespace(**command._USUAL))
     made = command.Command(options, environment, ["logs"])
     assert environment == {}
     assert made.person.secret("Password of pi for sudo") == "secret"

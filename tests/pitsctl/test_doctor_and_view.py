@@ -282,6 +282,19 @@ def self_test(folder: Path, **files: Path) -> tuple[int, dict[str, tuple[str, st
     return done.returncode, {finding.check: (finding.state, finding.what) for finding in told.findings}
 
 
+def test_people_on_the_pi_get_lines_and_a_wrong_word_is_named(garden: FleetCamera, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pinthesky.doctor", "--daemon-file", str(tmp_path / "none")]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"FAIL   configuration: {tmp_path}/none: cannot be read")
+    assert "→ Run `pitsctl install` again" in done.stdout
+    command += ["--wait", "1000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 2
+    assert "0.1 to 300" in done.stderr
+
+
 def failed(findings: dict[str, tuple[str, str]]) -> set[str]:
     return {check for check, (state, _) in findings.items() if state == "failed"}
 
@@ -312,7 +325,10 @@ def test_a_camera_that_was_removed_from_its_hub_is_refused_everywhere(fleet: Fle
     assert findings["certificate"][0] == "ok"
 
 
-@pytest.mark.parametrize("text", ['PINTHESKY_FLAGS="--rotation 45"', 'PINTHESKY_FLAGS="--no-such-flag"', None])
+WRONG_FLAGS = ("--rotation 45", "it's", "--no-such-flag")
+
+
+@pytest.mark.parametrize("text", [*(f'PINTHESKY_FLAGS="{flags}"' for flags in WRONG_FLAGS), None])
 def test_flags_that_cannot_be_read_are_one_finding(garden: FleetCamera, tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "pinthesky.env"
     if text is not None:

@@ -83,7 +83,7 @@ class Pi:
         return plan.carry_out(steps, ledger, progress=self.heard, stop=threading.Event())
 
     def links(self) -> tuple[str, str]:
-        return tuple(str(self.inside.path(str(path)).readlink()) for path in (places.CURRENT, places.STEADY))  # type: ignore[return-value]  # two
+        return tuple(str(self.inside.path(str(path)).readlink()) for path in (places.CURRENT, places.STEADY))  # type: ignore[return-value]  # of two paths
 
     def show(self, unit: str, name: str) -> str:
         return self.inside.must("systemctl", "show", "--value", "--property", name, unit).strip()
@@ -92,14 +92,9 @@ class Pi:
         """What was put on the machine's disk, but for what apt, sudo and logs write anyhow."""
         upper = self.inside._base / "upper"
         passing = (
-            "/var/lib/apt",
-            "/var/lib/dpkg",
-            "/var/lib/systemd",
-            "/var/lib/sudo",
-            "/var/lib/private",
-            "/var/cache",
+            *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd", "/var/lib/sudo", "/var/lib/private", "/var/cache"),
+            *("/var/lib/PackageKit", "/var/log", "/var/tmp", "/run", "/tmp", "/usr/share"),
         )
-        passing += ("/var/lib/PackageKit", "/var/log", "/run", "/tmp", "/usr/share")
         found = (f"/{path.relative_to(upper)}" for path in upper.rglob("*") if not path.is_char_device())
         return {path for path in found if not path.startswith(passing) and not os.path.lexists(path)}
 
@@ -170,6 +165,16 @@ def test_modes_are_those_that_the_device_clients_compare(pi: Pi, installed: Outc
     }
     told = pi.inside.must("stat", "-c", "%a %U %G", *wanted).splitlines()
     assert dict(zip(wanted, told, strict=True)) == wanted
+
+
+def test_systemd_has_nothing_to_say_about_what_was_put_there(pi: Pi, installed: Outcome):
+    units = pi.inside.must("sh", "-c", "ls /etc/systemd/system/p*.service /etc/systemd/system/tmp.mount").split()
+    assert len(units) == 5
+    verified = pi.inside.run("systemd-analyze", "verify", "--man=no", *units)
+    said = [
+        line for line in verified.stderr.splitlines() if "pinthesky" in line or "pits-" in line or "tmp.mount" in line
+    ]
+    assert (verified.returncode, said) == (0, [])
 
 
 def test_the_second_time_there_is_nothing_to_do_and_nothing_restarts(pi: Pi, installed: Outcome):

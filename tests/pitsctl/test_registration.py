@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pinthesky.errors import InvalidInput, NotAuthorized, Throttled, Unavailable
+from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, Throttled, Unavailable
 from pitsctl import control_plane, places
 from pitsctl.answers import Answers, Home
 from pitsctl.camera_home import registered
@@ -39,6 +40,8 @@ from tests.support.folder_machine import FolderMachine
 from tests.support.hub_console import Console
 from tests.support.hub_process import HubProcess
 from tests.support.person import ScriptedPerson
+
+# The hub lets one address begin ten registrations in a quarter of an hour, so no more than ten tests here do.
 
 
 @pytest.fixture(scope="module")
@@ -164,22 +167,16 @@ def test_a_camera_is_let_in_by_the_person_who_types_its_code_and_compares_the_fi
         places.CERTIFICATE: places.CERTIFICATE_MODE,
         places.ROOT_CA: places.CERTIFICATE_MODE,
     }
-    assert step_of(machine, hub, ScriptedPerson()).check().verdict is Verdict.DONE
-    assert hashlib.sha256(first_certificate(machine.path(places.ROOT_CA).read_text())).hexdigest() == authority
-
-
-def test_the_key_is_made_on_the_machine_and_never_leaves_it(
-    machine: FolderMachine, hub: HubProcess, owner: Console
-) -> None:
-    step_of(machine, hub, ScriptedPerson(on_code=approving(owner, "own-key"))).apply(mute)
+    # The key was made on the machine, and never left it; the certificate is of this key.
     key = machine.path(places.KEY)
     assert key.stat().st_mode & 0o777 == 0o600
     assert str(places.KEY) not in machine.written
     secret = "".join(key.read_text().split("\n")[1:-2])
     assert not any(secret in " ".join(words) for words in machine.ran)
-    # The certificate is of this key, and the hub lets it in.
     context = ssl.create_default_context(cafile=str(machine.path(places.ROOT_CA)))
     context.load_cert_chain(machine.path(places.CERTIFICATE), key)
+    assert step_of(machine, hub, ScriptedPerson()).check().verdict is Verdict.DONE
+    assert hashlib.sha256(first_certificate(machine.path(places.ROOT_CA).read_text())).hexdigest() == authority
 
 
 def test_what_was_confirmed_once_is_not_asked_again(machine: FolderMachine, hub: HubProcess, authority: str) -> None:
@@ -206,6 +203,7 @@ def test_without_a_home_that_leads_anywhere_it_is_said(machine: FolderMachine) -
 def test_with_the_authoritys_fingerprint_nobody_is_asked(
     machine: FolderMachine, hub: HubProcess, owner: Console, authority: str
 ) -> None:
+    Ledger(machine).keep("registration", {"pending": {"address": "none of ours"}})
     person = ScriptedPerson(on_code=approving(owner, "unattended"))
     step_of(machine, hub, person, authority=authority).apply(mute)
     assert person.asked == []
@@ -274,6 +272,9 @@ def test_registering_again_changes_nothing_and_undoing_leaves_nothing(
     step_of(machine, hub, quiet, authority=authority).apply(mute)
     assert quiet.shown == []
     assert machine.path(places.CERTIFICATE).read_bytes() == before
+    machine.path(places.KEY).unlink()
+    DeviceKey(machine).make()
+    assert "another key" in step_of(machine, hub, quiet).check().what
     lines: list[str] = []
     step_of(machine, hub, ScriptedPerson()).undo(lines.append)
     KeyStep(machine).undo(lines.append)
@@ -281,17 +282,6 @@ def test_registering_again_changes_nothing_and_undoing_leaves_nothing(
     assert any("Remove the camera twice" in line for line in lines), "what only an owner can do is said"
     step_of(machine, hub, ScriptedPerson()).undo(mute)
     KeyStep(machine).undo(mute)
-
-
-def test_a_certificate_of_another_key_is_no_registration(
-    machine: FolderMachine, hub: HubProcess, owner: Console, authority: str
-) -> None:
-    step_of(machine, hub, ScriptedPerson(on_code=approving(owner, "other-key")), authority=authority).apply(mute)
-    machine.path(places.KEY).unlink()
-    DeviceKey(machine).make()
-    found = step_of(machine, hub, ScriptedPerson()).check()
-    assert found.verdict is Verdict.NEEDED
-    assert "another key" in found.what
 
 
 def test_a_key_that_cannot_be_used_is_left_alone(machine: FolderMachine) -> None:
@@ -304,6 +294,68 @@ def test_a_key_that_cannot_be_used_is_left_alone(machine: FolderMachine) -> None
 def test_a_machine_without_openssl_is_told_before_anything_is_done(machine: FolderMachine) -> None:
     machine.stand_in("openssl", "exit 127")
     assert KeyStep(machine).check().verdict is Verdict.IMPOSSIBLE
+
+
+def test_a_camera_of_another_home_is_registered_anew(machine: FolderMachine, hub: HubProcess) -> None:
+    Ledger(machine).keep_home(registered(address="https://other.test/api", thing="garden", endpoints=ENDPOINTS))
+    found = step_of(machine, hub, ScriptedPerson()).check()
+    assert found.verdict is Verdict.NEEDED
+    assert "garden belongs to https://other.test/api" in found.what
+
+
+def test_an_authority_in_the_answer_that_is_not_the_one_that_was_meant_is_refused(
+    machine: FolderMachine, hub: HubProcess, owner: Console
+) -> None:
+    address, quick = address_of(hub), Quick()
+    step = RegistrationStep(
+        machine,
+        Ledger(machine),
+        ScriptedPerson(on_code=approving(owner, "other-authority")),
+        address=str(address),
+        reach=lambda: trusted(address, authority_sha256="", person=ScriptedPerson()),
+        authority_sha256="0" * 64,
+        stop=quick,  # type: ignore[arg-type]  # of an event it has what is asked of one
+        now_s=lambda: quick.now_s,
+    )
+    with pytest.raises(Conflict, match="names another authority"):
+        step.apply(mute)
+    assert not machine.path(places.CERTIFICATE).exists()
+
+
+def test_a_machine_that_stays_away_when_the_certificate_has_come_is_given_up_on_request(
+    machine: FolderMachine, hub: HubProcess, owner: Console, authority: str
+) -> None:
+    def lose(path: object) -> None:
+        if path == places.ROOT_CA:
+            raise Unavailable("the connection is lost")
+
+    machine.before_write = lose
+    quick = Quick(waits=12)
+    with pytest.raises(Unavailable, match="the connection is lost"):
+        step = step_of(machine, hub, ScriptedPerson(on_code=approving(owner, "away")), authority=authority, quick=quick)
+        step.apply(mute)
+
+
+def test_openssl_that_fails_says_why(machine: FolderMachine) -> None:
+    machine.stand_in("openssl", "echo 'no entropy left' >&2; exit 1")
+    with pytest.raises(Unavailable, match="no entropy left"):
+        DeviceKey(machine).make()
+    assert not machine.path(places.KEY).exists()
+
+
+def test_a_key_that_is_no_key_is_never_written_over(machine: FolderMachine) -> None:
+    machine.path(places.KEY).write_text("mine")
+    with pytest.raises(Conflict, match="move it away"):
+        DeviceKey(machine).make()
+    assert machine.path(places.KEY).read_text() == "mine"
+
+
+def test_what_is_no_certificate_is_said(machine: FolderMachine) -> None:
+    key = DeviceKey(machine)
+    key.make()
+    assert key.trouble_with_certificate() == "there is no certificate"
+    machine.path(places.CERTIFICATE).write_text("hello")
+    assert "is no certificate" in str(key.trouble_with_certificate())
 
 
 # Without a hub: what a control plane may answer, in a time that the test owns.
@@ -571,9 +623,27 @@ def test_answers_of_a_server_in_trouble_are_reasons_to_ask_again(stranger: Any) 
         ControlPlane(address, ssl.create_default_context(cafile=str(pem))).post("/registrations", {})
 
 
-def test_nobody_there_is_said_in_words() -> None:
+def test_nobody_there_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support.aws_servers import closed_port
 
+    with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as patch:
+        patch.setattr(control_plane, "TIMEOUT_S", 0.2)
+        with pytest.raises(Unavailable, match="does not answer"):
+            trusted(Address("localhost", silent.getsockname()[1]), authority_sha256="", person=ScriptedPerson())
+    with http.server.HTTPServer(("127.0.0.1", 0), FixedAnswer) as plain:
+        thread = threading.Thread(target=plain.handle_request)
+        thread.start()
+        with pytest.raises(Unavailable, match="does not speak TLS"):
+            trusted(Address("localhost", plain.server_address[1]), authority_sha256="", person=ScriptedPerson())
+        thread.join(5.0)
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(Unavailable, match="the name localhost cannot be resolved"):
+            trusted(Address("localhost", 1), authority_sha256="", person=ScriptedPerson())
     with pytest.raises(Unavailable, match="nothing listens there"):
         trusted(Address("localhost", closed_port()), authority_sha256="", person=ScriptedPerson())
 

@@ -97,6 +97,8 @@ class MadeUpInstaller:
         self.steps = list(steps() if made_up is None else made_up)
         self.machine_errors: list[Exception] = []
         self.home_errors: list[Exception] = []
+        self.hub_errors: list[Exception] = []
+        self.plan_errors: list[Exception] = []
         self.asks_for_host_key = False
         self.asks_for_password = False
         self.registers = False
@@ -138,6 +140,8 @@ class MadeUpInstaller:
         return ZERO_2
 
     def hubs(self) -> Sequence[Hub]:
+        if self.hub_errors:
+            raise self.hub_errors.pop(0)
         return self.heard
 
     def look_at_home(self, answers: Answers, person: Person) -> Sighting:
@@ -150,6 +154,8 @@ class MadeUpInstaller:
         return Sighting(rows=rows)
 
     def plan(self, answers: Answers, person: Person) -> Sequence[Planned]:
+        if self.plan_errors:
+            raise self.plan_errors.pop(0)
         if self.asks_for_password:
             self.told.append(person.secret("Password of pi on camera.local, for sudo"))
             self.asks_for_password = False

@@ -19,7 +19,8 @@ import time
 import zipfile
 from pathlib import Path
 
-from tests.support.throwaway_machine import ThrowawayMachine, missing
+from tests.support import throwaway_machine
+from tests.support.throwaway_machine import ThrowawayMachine
 
 KEYGEN = ("ssh-keygen", "-q", "-t", "ed25519", "-N")
 PASSWORD = "correct horse"
@@ -41,6 +42,10 @@ pi ALL=(ALL) NOPASSWD: ALL
 pat ALL=(ALL) ALL
 """
 _APT = "/var/lib/made-up-apt"
+_PASSING = (
+    *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd", "/var/lib/sudo", "/var/lib/private", "/var/lib/PackageKit"),
+    *("/var/cache", "/var/log", "/run", "/tmp", "/var/tmp", "/usr/share"),
+)
 _CONTROL = """Package: {name}
 Version: 1.0
 Architecture: all
@@ -59,15 +64,16 @@ class PiOverSsh:
         self.port = _free_port()
         self._sshd: subprocess.Popen[bytes] | None = None
 
-    def boot(self) -> None:
-        """Start it, with users, keys and sshd."""
+    def boot(self, *, python: str = "") -> None:
+        """Start it, with users, keys and sshd. `python` is its Python; without one this one, with all its libraries."""
         machine = self.machine
         machine.boot()
-        machine.show_packages()
+        if not python:
+            machine.show_packages()
         # No link: an environment would look for its home beside the link.
-        python = machine.path("/usr/local/bin/python3")
-        python.write_text(f'#!/bin/sh\nexec {machine.python} "$@"\n')
-        python.chmod(0o755)
+        program = machine.path("/usr/local/bin/python3")
+        program.write_text(f'#!/bin/sh\nexec {python or machine.python} "$@"\n')
+        program.chmod(0o755)
         self._make_keys()
         for user in USERS:
             machine.must("useradd", "--create-home", "--shell", "/bin/bash", user)
@@ -104,6 +110,12 @@ class PiOverSsh:
         self.machine.throw_away()
         if self._sshd is not None:
             self._sshd.wait(20)
+
+    def written(self) -> set[str]:
+        """What is on its disk and not on that of this machine, but for what apt, sudo and logs write anyhow."""
+        upper = self.machine.disk
+        found = (f"/{path.relative_to(upper)}" for path in upper.rglob("*") if not path.is_char_device())
+        return {path for path in found if not path.startswith(_PASSING) and not os.path.lexists(path)}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -195,10 +207,15 @@ def made_up_wheel(name: str, version: str = "1.0") -> tuple[str, bytes, str]:
     return f"{name.replace('-', '_')}-{version}-py3-none-any.whl", data, hashlib.sha256(data).hexdigest()
 
 
+def missing() -> str | None:
+    """Return what such a machine needs and this one has not, or None."""
+    for program in ("ssh", "sshd", "ssh-keygen", "sudo", "dpkg-scanpackages", "openssl"):
+        if shutil.which(program) is None:
+            return f"a machine over ssh needs {program}"
+    return throwaway_machine.missing()
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-__all__ = ["PASSWORD", "USERS", "PiOverSsh", "made_up_wheel", "missing"]

@@ -53,12 +53,15 @@ for word; do
   esac
 done
 [ -e /var/fake/no-network ] && { echo "E: Unable to fetch some archives" >&2; exit 100; }
+[ -e /var/fake/unknown-package ] && { echo "E: Unable to locate package" >&2; exit 100; }
 case $verb in
+  update) [ ! -e /var/fake/update-fails ] || echo "W: Failed to fetch http://example.org" >&2 ;;
   install) for name in $names; do for one in "$name" "lib-of-$name"; do
       grep -qx "$one" /var/fake/packages && continue
       if [ $simulate = yes ]; then echo "Inst $one (1.0)"; else echo "$one" >> /var/fake/packages; fi
     done; done ;;
   purge) for name in $names; do
+      [ -e /var/fake/needed-by ] && echo "Remv $(cat /var/fake/needed-by) [1.0]"
       if [ $simulate = yes ]; then echo "Purg $name [1.0]"
       else grep -vx "$name" /var/fake/packages > /var/fake/new; mv /var/fake/new /var/fake/packages; fi
     done ;;

@@ -23,6 +23,8 @@ STARTS_FIRST = (
     "tests/faults/test_disk_full.py",
     "tests/faults/test_network.py",
     "tests/admin/test_on_systemd.py",
+    "tests/pitsctl/test_on_systemd.py",
+    "tests/pitsctl/",
     "tests/daemon/",
     "tests/fleet/",
     "tests/console/",
@@ -40,6 +42,7 @@ IN_PIECES = (
     "tests/picamera2/test_in_rootfs.py",
     "tests/test_benchmarks.py",
     "tests/test_python_versions.py",
+    "tests/pitsctl/wizard/test_full_screen.py",
 )
 """Files whose tests, or classes of tests, share nothing that is dear: each may run in a worker of its own."""
 

@@ -194,6 +194,16 @@ class ThrowawayMachine:
         self.cut_power()
         shutil.rmtree(self._base)
 
+    @property
+    def first(self) -> int:
+        """Its first process, as this machine counts processes."""
+        return self._first
+
+    @property
+    def disk(self) -> Path:
+        """What it has written over this machine's files, as overlayfs keeps it."""
+        return self._base / "upper"
+
     def path(self, inside: str) -> Path:
         """Return where a file of the running machine is to be found from here."""
         return Path(f"/proc/{self._first}/root{inside}")

@@ -145,7 +145,7 @@ def test_an_unknown_host_key_is_trusted_by_saying_so_only(installer, keys, trust
     assert installer.told == [trusted]
 
 
-@pytest.mark.parametrize("keys,given", [(["s", "e", "c", "enter"], "sec"), (["s", "escape"], None)])
+@pytest.mark.parametrize("keys,given", [(["s", "e", "c", "tab", "enter"], "sec"), (["s", "escape"], None)])
 def test_a_password_is_asked_on_the_screen_and_not_shown(installer, keys, given):
     installer.asks_for_password = True
 
@@ -178,6 +178,36 @@ def test_what_is_impossible_comes_first_and_keeps_from_installing(installer):
 
     drive(AWS, installer, script)
     assert not any(step.done for step in installer.steps)
+
+
+def test_a_plan_that_cannot_be_made_says_why_and_every_button_does_what_it_says(installer):
+    installer.plan_errors.append(Unavailable("the connection was closed"))
+
+    async def script(d: Driver):
+        await d.to_review()
+        await d.check_sees("✗ the connection was closed", "[ Look again ]")
+        await d.press("enter")
+        await d.check_sees("[ Install ]", "PgDn More")
+        await d.arrived()
+        await d.press("pagedown")
+        await d.check_sees("pinthesky, pits-device-client")
+        await d.press("tab", "tab", "enter")
+        await d.check_sees("Everything you typed")
+        await d.click("#button-cancel")
+        await d.until(lambda: len(d.app.screen_stack) == 1, "the dialog going away")
+        await d.press("escape")
+        await d.check_sees("▸ Paths")
+        await d.arrived()
+        await d.click("#button-back")
+        await d.check_sees("▸ Data plane")
+        await d.arrived()
+        await d.click("#field-dataplane-enabled Choice", (12, 0))
+        await d.check_sees("( ) yes   (•) no")
+        await d.press("left")
+        await d.check_sees("(•) yes   ( ) no", "Endpoint")
+
+    drive(AWS, installer, script)
+    assert installer.saved == {}
 
 
 def test_after_a_lost_connection_it_goes_on_where_it_was(installer):

@@ -126,6 +126,16 @@ def test_an_impossible_plan_cannot_be_installed(installer):
     assert not any(step.done for step in installer.steps)
 
 
+def test_hubs_that_cannot_be_heard_and_a_plan_that_cannot_be_made_say_why(installer):
+    installer.hub_errors.append(Unavailable("mDNS does not work here"))
+    installer.plan_errors += [Unavailable("the connection was closed"), Unavailable("and again")]
+    way = [*CONNECTION, "", "hub.local", "", *HUB_STORAGE, *CAMERA, *DATAPLANE, *PATHS]
+    _, said = run(HUB, installer, [*way, "look", "back", *PATHS, "install", "finish"])
+    assert "! mDNS does not work here" in said
+    assert "! the connection was closed" in said
+    assert "The camera is set up" in said
+
+
 def test_a_lost_connection_is_gone_on_from(installer):
     installer.steps[2].broken.append(Unavailable("the connection was closed"))
     code, said = run(HUB, installer, [*TO_HUBS_PLAN, "1", "go on", "1"])

@@ -182,6 +182,23 @@ class TestTheMonth:
         self.ask_about(seeing, labels, range(1, 5))
         assert len(labels.asked) == 3
 
+    def test_of_two_functions_that_find_the_month_used_up_one_says_so(
+        self, seeing: StagedHome, labels: FakePictureLabels, monkeypatch: pytest.MonkeyPatch, caplog
+    ):
+        self.ask_about(seeing, labels, range(1, 4))
+        write, others = seeing.table.write, [event_id(9)]
+
+        def write_behind_another(*changes) -> None:
+            if others:
+                told(seeing, still(seeing, labels, others.pop()))
+            write(*changes)
+
+        late = still(seeing, labels, event_id(4))
+        monkeypatch.setattr(seeing.table, "write", write_behind_another)
+        recognition.look(seeing, labels, video_id(AT_S, event_id(4)), thing=GARDEN, picture=late, now_s=START_S)
+        assert len(labels.asked) == 3
+        assert caplog.text.count("used up") == 1
+
     def test_a_table_that_is_never_quiet_has_the_news_given_again(
         self, seeing: StagedHome, labels: FakePictureLabels, monkeypatch: pytest.MonkeyPatch
     ):

@@ -66,7 +66,14 @@ BROAD_EXCEPTS: dict[tuple[str, str], str] = {
         "pinthesky/link/jobs.py",
         "_run",
     ): "the loop of the jobs thread: a job that meets a defect fails, the next is tried",
-    ("service/pitsctl/wizard/worker.py", "_carry"): "the working thread's loop: whoever waits for a call gets its error",
+    (
+        "service/pitsctl/wizard/worker.py",
+        "_carry",
+    ): "the working thread's loop: whoever waits for a call gets its error",
+    (
+        "tests/support/lambda_runtime.py",
+        "answered",
+    ): "the edge of a function: whatever a handler raises is what Lambda answers",
     ("pinthesky/device/uploader.py", "_run"): "the loop of the upload worker: what fails waits, the next is tried",
 }
 

@@ -1,7 +1,7 @@
-"""The policies of functions, held against what the functions really ask of AWS.
+"""The policies of functions and cameras, held against what they really ask of AWS.
 
-Every request of a function to a service passes here before it goes out. What the role of the function may not do is
-noted; the request goes on, since code that handles a refusal would hide it.
+Every request to a service passes here before it goes out. What the role of whoever asks may not do is noted; the
+request goes on, since code that handles a refusal would hide it.
 
 Source of which action and resource belong to a request: the service authorization reference.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from tests.support.policies.asking import Asking
 from tests.support.policies.evaluation import Request
@@ -22,7 +23,7 @@ Params = Mapping[str, Any]
 IOT = f"arn:aws:iot:{REGION}:{ACCOUNT}:"
 EVERYTHING = "*"
 
-_serving: ContextVar[str | None] = ContextVar("serving", default=None)
+_acting: ContextVar[str | None] = ContextVar("acting", default=None)
 
 
 class Wish(NamedTuple):
@@ -52,30 +53,30 @@ class Enforcement:
             for client in clients:
                 client.meta.events.unregister("before-parameter-build", self._look)
 
-    def as_function(self, handler: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function of a handler: what is asked while it runs is asked by its role."""
+    def acting_as(self, who: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        """`do`, done by somebody of the table (`function:http`, `camera:garden`): they ask for what it asks for."""
 
-        def serve(*given: Any) -> Any:
-            before = _serving.set(handler)
+        def act(*given: Any, **more: Any) -> Any:
+            before = _acting.set(who)
             try:
-                return function(*given)
+                return do(*given, **more)
             finally:
-                _serving.reset(before)
+                _acting.reset(before)
 
-        return serve
+        return act
 
     def _look(self, params: Params, model: Any, **_: Any) -> None:
-        handler = _serving.get()
-        if handler is None:
+        who = _acting.get()
+        if who is None:
             return
-        principal, _known = self._asking.principal(f"function:{handler}")
+        principal, known = self._asking.principal(who)
         for wish in wishes(self._asking, model.service_model.service_name, model.name, params):
-            context = {"aws:securetransport": "true", "s3:tlsversion": "1.3", **wish.context}
+            context = {"aws:securetransport": "true", "s3:tlsversion": "1.3", **known, **wish.context}
             verdict = self._asking.account.may(Request(principal, wish.action, wish.resource, context))
             if verdict.allowed:
-                self.allowed.add((handler, wish.action))
+                self.allowed.add((who, wish.action))
             else:
-                self.refused.append(f"{handler}: {wish.action} on {wish.resource} {dict(wish.context)} {verdict.by}")
+                self.refused.append(f"{who}: {wish.action} on {wish.resource} {dict(wish.context)} {verdict.by}")
 
 
 def wishes(asking: Asking, service: str, operation: str, params: Params) -> list[Wish]:
@@ -123,8 +124,8 @@ def _of_table(asking: Asking, operation: str, params: Params) -> Iterator[Wish]:
 
 
 def _of_bucket(asking: Asking, operation: str, params: Params) -> Iterator[Wish]:
-    def wish(action: str, key: str) -> Wish:
-        return Wish(f"s3:{action}", asking.resource(f"media:{key}"))
+    def wish(action: str, key: str, **context: Any) -> Wish:
+        return Wish(f"s3:{action}", asking.resource(f"media:{key}"), context)
 
     if operation == "ListObjectsV2":
         yield Wish("s3:ListBucket", asking.resource("media:"), {"s3:prefix": params.get("Prefix", "")})
@@ -134,9 +135,12 @@ def _of_bucket(asking: Asking, operation: str, params: Params) -> Iterator[Wish]
     elif operation in ("GetObject", "HeadObject"):
         yield wish("GetObject", params["Key"])
     elif operation == "PutObject":
-        yield wish("PutObject", params["Key"])
-        if "Tagging" in params:
-            yield wish("PutObjectTagging", params["Key"])
+        promise = {"s3:if-none-match": params["IfNoneMatch"]} if "IfNoneMatch" in params else {}
+        tags = dict(parse_qsl(params.get("Tagging", "")))
+        asked = {f"s3:requestobjecttag/{name}": value for name, value in tags.items()}
+        yield wish("PutObject", params["Key"], **promise, **asked)
+        if tags:
+            yield wish("PutObjectTagging", params["Key"], **asked, **{"s3:requestobjecttagkeys": list(tags)})
     elif operation in ("GetObjectTagging", "PutObjectTagging", "DeleteObjectTagging"):
         yield wish(operation, params["Key"])
     else:
