@@ -55,7 +55,8 @@ class SelfTest:
         except ValueError as error:
             raise InvalidInput(str(daemon_file), f"{installed.FLAGS}: {error}") from error
         self._options = flags.parse(words, variables)
-        self._client = installed.client_in(client_file)
+        # A machine for which there is no device client has none, and the daemon records all the same.
+        self._client = installed.client_in(client_file) if client_file.exists() else None
         self._wait_s = wait_s
         self._clock = SystemClock()
         self._skew_s: Optional[float] = None
@@ -65,7 +66,11 @@ class SelfTest:
         """Each finding when it is there. Takes seconds, and at most about two minutes."""
         now_s = self._clock.wall()
         yield found("versions", "ok", f"pinthesky {__version__}, Python {platform.python_version()}")
-        yield network.own_certificate("certificate", self._client.cert, now_s)
+        certificate = self._options.cloud_connection.cert_path if self._client is None else self._client.cert
+        if certificate is not None:
+            yield network.own_certificate("certificate", Path(certificate), now_s)
+        if self._client is None:
+            yield found("reach MQTT", "skipped", "no device client is configured")
         for server in self._servers():
             yield network.reach(server, now_s)
         credentials = self._credentials()
@@ -78,8 +83,9 @@ class SelfTest:
 
     def _servers(self) -> Iterator[network.Server]:
         client, options, cloud = self._client, self._options, self._options.cloud_connection
-        identity = (client.cert, client.key)
-        yield network.Server("reach MQTT", client.endpoint, client.port, client.root_ca, identity)
+        if client is not None:
+            identity = (client.cert, client.key)
+            yield network.Server("reach MQTT", client.endpoint, client.port, client.root_ca, identity)
         seen: set[tuple[str, int]] = set()
         dataplane = options.settings.dataplane
         for check, address, ca in (
@@ -150,10 +156,12 @@ class SelfTest:
         else:
             report = answer["report"]
             yield found("daemon", "ok", f"up for {report.get('up_time', 0) / 3600:.1f} hours")
-            yield machine_checks.frames(report, round_trips.mode_in(client.shadow_input))
+            yield machine_checks.frames(report, round_trips.mode_in(options.configure_input))
             yield machine_checks.uploads(report)
-            yield round_trips.publish(client.queue, options.thing_name, report, timeout_s=self._wait_s)
-        yield round_trips.shadow(client.shadow_input, client.shadow_output, self._wait_s)
+            if client is not None:
+                yield round_trips.publish(client.queue, options.thing_name, report, timeout_s=self._wait_s)
+        if client is not None:
+            yield round_trips.shadow(client.shadow_input, client.shadow_output, self._wait_s)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -38,12 +38,12 @@ def environment_in(path: Path) -> dict[str, str]:
         if not line.strip() or line.lstrip()[0] in "#;":
             continue
         name, equals, value = line.strip().partition("=")
+        if not equals:
+            continue  # systemd passes over it too
         try:
             parts = shlex.split(value)
         except ValueError as error:
             raise InvalidInput(str(path), f"{name}: {error}") from error
-        if not equals:
-            raise InvalidInput(str(path), f"must hold lines NAME=VALUE, got {line[:60]!r}")
         found[name.strip()] = " ".join(parts)
     return found
 

@@ -46,7 +46,7 @@ done
 say cpp_client "$(command -v aws-iot-device-client)"
 [ -e "$p/etc/systemd/system/pinthesky.service" ] && say has_daemon_unit yes
 [ -e "$p/etc/pinthesky/pinthesky.env" ] && say has_daemon_file yes
-[ -e "$p/var/lib/pinthesky-install/state.json" ] && say installed yes
+[ -d "$p/var/lib/pinthesky-install" ] && say installed yes
 [ -L "$p/opt/pinthesky/current" ] && say current "$(readlink "$p/opt/pinthesky/current")"
 exit 0
 """

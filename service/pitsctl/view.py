@@ -47,8 +47,9 @@ def looked(machine: Machine, ledger: Ledger, facts: Facts) -> dict[str, Any]:
     client = _document(machine, places.CLIENT_FILE)
     shadow = client.get("sample-shadow")
     files = shadow if isinstance(shadow, dict) else {}
-    current = _at(_document(machine, files.get("shadow-output-file")), "current", "state")
-    reported = _document(machine, files.get("shadow-input-file"))
+    desired_in = files.get("shadow-output-file", places.STATE / "configure-output.json")
+    current = _at(_document(machine, desired_in), "current", "state")
+    reported = _document(machine, files.get("shadow-input-file", places.STATE / "configure-input.json"))
     health = _document(machine, places.STATE / "health.json")
     home = ledger.home
     return {

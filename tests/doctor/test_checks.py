@@ -291,7 +291,7 @@ def test_an_environment_file_is_read_as_systemd_reads_it(tmp_path: Path) -> None
     }
 
 
-@pytest.mark.parametrize("text", ['A="open', "no equals sign", "x" * 70_000, "\xff"])
+@pytest.mark.parametrize("text", ['A="open', "x" * 70_000, "\xff"])
 def test_an_environment_file_that_cannot_be_used_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "pinthesky.env"
     path.write_bytes(text.encode("latin-1"))

@@ -282,6 +282,14 @@ def self_test(folder: Path, **files: Path) -> tuple[int, dict[str, tuple[str, st
     return done.returncode, {finding.check: (finding.state, finding.what) for finding in told.findings}
 
 
+def test_a_camera_without_a_device_client_is_looked_at_all_the_same(garden: FleetCamera, tmp_path: Path) -> None:
+    code, findings = self_test(garden.folder, client_file=tmp_path / "none.json")
+    assert code == 0, findings
+    assert findings["reach MQTT"] == ("skipped", "no device client is configured")
+    assert findings["certificate"][0] == findings["frames"][0] == "ok"
+    assert "MQTT publish" not in findings
+
+
 def test_people_on_the_pi_get_lines_and_a_wrong_word_is_named(garden: FleetCamera, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pinthesky.doctor", "--daemon-file", str(tmp_path / "none")]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}

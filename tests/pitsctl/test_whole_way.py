@@ -221,7 +221,7 @@ def test_a_clip_that_is_asked_for_can_be_played_from_the_media_folder(online: St
     assert asked.status_code == 202, asked.text
     (clip,) = eventually(online.clips, "the clip is listed", timeout_s=60)
     (file,) = (online.hub.data / "media").rglob("*.mp4")
-    assert clip["video"] == file.name
+    assert clip["video"].partition("-")[2] in file.name
     with av.open(str(file)) as container:
         assert len(list(container.decode(video=0))) >= 15
 
@@ -230,9 +230,9 @@ def test_doctor_finds_nothing_wrong(online: Stage):
     told = online.pitsctl("doctor")
     (document,) = told.events
     states = {finding["check"]: finding["state"] for finding in document["findings"]}
-    # No time server is reached from there, no firmware tells of its power, and no LED or sensor is needed.
-    excused = {"clock": "warning", "power": "skipped"}
-    assert {check: state for check, state in states.items() if state != "ok"} == excused, document
+    # It has the clock of this machine, which may know no time server, and no firmware that tells of its power.
+    assert states.pop("clock") in ("ok", "warning")
+    assert {check: state for check, state in states.items() if state != "ok"} == {"power": "skipped"}, document
     assert (told.code, document["well"]) == (0, True)
     for check in ("certificate", "credentials", "test PUT", "MQTT publish", "shadow round trip", "frames"):
         assert states[check] == "ok"

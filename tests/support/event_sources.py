@@ -7,9 +7,8 @@ good is kept in `failures`, which stands for every dead-letter queue there is.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 from tests.support.iot_sql import Statement
@@ -45,11 +44,8 @@ class EventSources:
 
     def __init__(self, account: CloudAccount, invoke: Invoke) -> None:
         self.failures: list[str] = []
-        self.invoked: list[str] = []
-        """What called which function, in order."""
         self._invoke = invoke
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="lambda")
-        self._lock = threading.Lock()
         self._rules: list[tuple[str, Statement, str]] = []
         for place in account.places("AWS::IoT::TopicRule"):
             payload = place.properties["TopicRulePayload"]
@@ -99,20 +95,18 @@ class EventSources:
         for name, statement, function in self._rules:
             event = statement.result(topic, payload, client)
             if event is not None:
-                self._pool.submit(self._call, name, function, event)
+                self._call(name, function, event)
 
     def happened(self, event: dict[str, Any]) -> None:
         """Something was told to EventBridge."""
         for name, pattern, targets in self._patterns:
-            if fits(pattern, event):
-                for target in targets:
-                    self._pool.submit(self._queue if target in self._queues else self._call, name, target, event)
+            for target in targets if fits(pattern, event) else ():
+                (self._queue if target in self._queues else self._call)(name, target, event)
 
-    def run_schedules(self, *chores: str) -> None:
-        """Do now what is scheduled, and wait for it; all of it where no chore is named."""
+    def run_schedules(self) -> None:
+        """Do now, one after the other, what is scheduled. Raises what a function raises."""
         for function, event in self.schedules:
-            if not chores or event["chore"] in chores:
-                self._call(str(event["chore"]), function, event)
+            self._invoke(function, event)
 
     def _call(self, name: str, function: str, event: dict[str, Any]) -> None:
         self._try(name, ASYNC_TRIES, lambda: self._invoke(function, event))
@@ -125,16 +119,16 @@ class EventSources:
         self._try(name, self._receives[queue], receive)
 
     def _try(self, name: str, tries: int, call: Callable[[], Any]) -> None:
-        self.invoked.append(name)
-        for left in reversed(range(tries)):
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001 - whatever a function raises is what its caller tries again for
-                if not left:
-                    with self._lock:
-                        self.failures.append(f"{name}: {error!r}")
-                continue
-            return
+        """Call in a thread of the pool, and again when it fails, as long as there are tries."""
+
+        def ended(done: Future[Any]) -> None:
+            error = done.exception()
+            if error is not None and tries > 1:
+                self._try(name, tries - 1, call)
+            elif error is not None:
+                self.failures.append(f"{name}: {error!r}")
+
+        self._pool.submit(call).add_done_callback(ended)
 
     def _function(self, name: str) -> str:
         return name if name.startswith("arn:") else self._functions[name]
