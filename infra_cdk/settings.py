@@ -81,7 +81,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            message = str(error).partition(" - at `$")[0]
+            message = str(error).partition(" - at `$")[0].partition(", got")[0]
             raise InvalidInput(name, f"{message[:1].lower()}{message[1:]}, got {str(value)[:60]!r}") from error
     found = msgspec.convert(dict(given), Settings, strict=False)
     _check_together(found)

@@ -233,6 +233,14 @@ def test_without_a_region_nothing_is_begun(
     assert "diff: no region is chosen" in capsys.readouterr().err
 
 
+def test_the_variable_that_cdk_knows_names_the_region(
+    environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert deploy.main(["diff"]) == 1
+    assert "no credentials" in capsys.readouterr().err
+
+
 def test_a_profile_that_is_not_there_is_named(
     environment: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -284,7 +292,7 @@ def test_a_command_line_of_cdk_that_is_missing_is_named(
 def test_what_would_change_is_asked_of_cdk(stage: Stage):
     assert deploy.main(["diff", "-c", "alarms=true"]) == 0
     (asked,) = stage.asked
-    assert asked.startswith("diff --all -c alarms=true")
+    assert asked.startswith("diff -c alarms=true")
 
 
 def test_taking_it_away_empties_the_console_and_leaves_the_store(stage: Stage, capsys: pytest.CaptureFixture[str]):

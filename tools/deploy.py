@@ -72,7 +72,8 @@ class Upload(NamedTuple):
 def account() -> Account:
     """The account and region of the AWS command line. Raises CannotDeploy with what to do."""
     try:
-        session = boto3.Session()
+        # boto3 does not know this variable, which CDK and the AWS command line do.
+        session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     except botocore.exceptions.ProfileNotFound as error:
         raise CannotDeploy(f"{error}. `aws configure list-profiles` shows those that there are") from error
     if not session.region_name:
@@ -106,14 +107,14 @@ def check_bootstrap(home: Account) -> None:
         )
 
 
-def cdk(*arguments: str) -> None:
-    """Run CDK's own command line. Raises CannotDeploy if it fails; it has said why."""
+def cdk(home: Account, *arguments: str) -> None:
+    """Run CDK's own command line in the account's region. Raises CannotDeploy if it fails; it has said why."""
     if not CDK.exists():
         raise CannotDeploy("the command line of CDK is missing: make setup")
     ended = subprocess.run(
         [str(CDK), *arguments, "--output", str(OUTPUT)],
         cwd=APPLICATION,
-        env={**environment(), "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"},
+        env={**environment(), "AWS_REGION": home.region, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"},
         check=False,
     )
     if ended.returncode != 0:
@@ -206,7 +207,7 @@ def invite_owner(home: Account, outputs: Mapping[str, str], email: str) -> str:
 def deploy(home: Account, context: Sequence[str], *, owner: str | None) -> None:
     """Everything, in the order of what is needed first."""
     check_bootstrap(home)
-    cdk("deploy", "--all", "--require-approval", "broadening", *_context(context))
+    cdk(home, "deploy", "--all", "--require-approval", "broadening", *_context(context))
     outputs = outputs_of(home)
     count = upload_console(home, outputs)
     invited = (
@@ -242,7 +243,7 @@ def destroy(home: Account, *, agreed: bool) -> None:
         raise CannotDeploy("nothing was changed")
     client, bucket = home.session.client("s3"), outputs["ConsoleBucket"]
     _remove(client, bucket, [key for key, _ in _objects(client, bucket)])
-    cdk("destroy", HOME_STACK, "--force")
+    cdk(home, "destroy", HOME_STACK, "--force")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -261,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.what == "deploy":
             deploy(home, asked.context, owner=asked.owner)
         elif asked.what == "diff":
-            cdk("diff", "--all", *_context(asked.context))
+            cdk(home, "diff", *_context(asked.context))
         else:
             destroy(home, agreed=asked.yes)
     except CannotDeploy as problem:

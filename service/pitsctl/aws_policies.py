@@ -43,15 +43,19 @@ def camera_policy(start: str, role_alias_arn: str) -> Document:
 
 
 def role_trust(account: str, role_alias_arn: str) -> Document:
-    """Who may take on the role: the credentials provider, for this account's alias and for nobody else's."""
+    """Who may take on the role: the credentials provider, for this account's alias and for nobody else's.
+
+    Nothing public says whether the provider names account and alias, so the conditions hold where it does not: else
+    no camera would ever get credentials.
+    """
     return _document(
         {
             "Effect": "Allow",
             "Principal": {"Service": "credentials.iot.amazonaws.com"},
             "Action": "sts:AssumeRole",
             "Condition": {
-                "StringEquals": {"aws:SourceAccount": account},
-                "ArnLike": {"aws:SourceArn": role_alias_arn},
+                "StringEqualsIfExists": {"aws:SourceAccount": account},
+                "ArnLikeIfExists": {"aws:SourceArn": role_alias_arn},
             },
         }
     )

@@ -71,7 +71,7 @@ def test_the_command_line_of_cdk_takes_it_and_cdk_nag_finds_nothing(
     context = {**settings, "archives": str(archives)}
     asked = [part for key, value in context.items() for part in ("-c", f"{key}={as_text(value)}")]
     ended = subprocess.run(
-        [CDK, "synth", "--all", "--quiet", "--output", str(output), *asked],
+        [CDK, "synth", "--quiet", "--output", str(output), *asked],
         cwd=ROOT / "infra_cdk",
         env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1", "CI": "true"},
         capture_output=True,

@@ -198,8 +198,8 @@ def test_what_a_camera_may_do_is_its_own_and_no_more(standing: Installation) -> 
         assert all(aws_policies.THING in each or each.endswith(alias) for each in resources)
     role = iam.get_role(RoleName=made.names.role)["Role"]
     condition = role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]
-    assert condition["StringEquals"] == {"aws:SourceAccount": made.account.id}
-    assert condition["ArnLike"]["aws:SourceArn"].endswith(f":rolealias/{made.names.role_alias}")
+    assert condition["StringEqualsIfExists"] == {"aws:SourceAccount": made.account.id}
+    assert condition["ArnLikeIfExists"]["aws:SourceArn"].endswith(f":rolealias/{made.names.role_alias}")
     permissions = iam.get_role_policy(RoleName=made.names.role, PolicyName="camera")["PolicyDocument"]["Statement"]
     actions = [each["Action"] if isinstance(each["Action"], list) else [each["Action"]] for each in permissions]
     assert {action for some in actions for action in some} == {

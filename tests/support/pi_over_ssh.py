@@ -81,11 +81,19 @@ class PiOverSsh:
         machine.path("/etc/sudoers.d/made-up").write_text(_SUDOERS)
         machine.path("/etc/sudoers.d/made-up").chmod(0o440)
         machine.path("/etc/ssh/pi_sshd").write_text(_SSHD.format(port=self.port))
-        machine.must("mkdir", "-p", "/run/sshd")
+        self.start_sshd()
+
+    def boot_again(self) -> None:
+        """Take its power away, and start it with what its disk holds."""
+        self.machine.cut_power()
+        if self._sshd is not None:
+            self._sshd.wait(20)
+        self.machine.boot()
         self.start_sshd()
 
     def start_sshd(self) -> None:
         """Let it be reached, again if need be."""
+        self.machine.must("mkdir", "-p", "/run/sshd")
         first = str(self.machine._first)
         enter = ["nsenter", "--target", first, "--mount", "--pid", "--ipc", "--uts", "--cgroup", "--"]
         command = [*enter, "/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/pi_sshd"]
