@@ -90,16 +90,13 @@ release: wheel ## is dist/ what the tag TAG=v1.2.3 promises? uploads nothing
 	$(BIN)/python -m tools.check_release "$(TAG)"
 
 deploy: $(STAMP) ## the cloud home into your AWS account (OWNER=you@example.com, SETTINGS="key=value …"; docs/guide/aws.md)
-	$(NPM) run build
-	$(BIN)/python -m tools.lambda_archives
-	$(BIN)/python -m tools.deploy deploy $(addprefix -c ,$(SETTINGS)) $(addprefix --owner ,$(OWNER))
+	@$(BIN)/python -m tools.deploy deploy $(addprefix -c ,$(SETTINGS)) $(addprefix --owner ,$(OWNER))
 
 diff: $(STAMP) ## what `make deploy` would change
-	$(BIN)/python -m tools.lambda_archives
-	$(BIN)/python -m tools.deploy diff $(addprefix -c ,$(SETTINGS))
+	@$(BIN)/python -m tools.deploy diff $(addprefix -c ,$(SETTINGS))
 
 destroy: $(STAMP) ## take the cloud home away; recordings, records and people stay
-	$(BIN)/python -m tools.deploy destroy
+	@$(BIN)/python -m tools.deploy destroy
 
 images: $(STAMP) ## draw the diagrams anew from their sources
 	$(BIN)/python images/draw.py

@@ -189,7 +189,7 @@ if __name__ == "__main__":
                 "pinthesky-doctor = pinthesky.doctor.command:main",
                 "pits-device-client = pinthesky.link.client:main",
                 "pits-hub = pinthesky.hub.app:main",
-                "pitsctl = pitsctl.command:main",
+                "pitsctl = pitsctl.__main__:main",
             ]
         },
         classifiers=[

@@ -50,7 +50,6 @@ CHANGE_PEOPLE = (
 )
 HANDLE_RECORDINGS = (
     "s3:DeleteObject",
-    "s3:DeleteObjectTagging",
     "s3:GetObject",
     "s3:GetObjectTagging",
     "s3:PutObjectTagging",

@@ -23,6 +23,9 @@ NONCURRENT_DAYS = 7
 EXPIRING_TAG = ("retention", "standard")
 """Every recording has it until somebody stars it. A lifecycle rule can only include, so starring removes the tag."""
 
+KEPT_TAG = ("kept", "true")
+"""What a starred recording has in its place."""
+
 
 class Media(Construct):
     """Private, encrypted, over TLS only; nothing that a camera has stored can be written over by one."""
@@ -53,11 +56,23 @@ class Media(Construct):
         return f"https://{self.bucket.bucket_name}.s3.{Stack.of(self).region}.{Stack.of(self).url_suffix}"
 
     def protect_from(self, cameras: iam.IRole) -> None:
-        """Refuse what would write over something that is there, whatever the role of cameras allows.
+        """Refuse cameras what would write over something or have it expire, whatever their role allows.
 
-        `If-None-Match` is the promise of a request to change nothing; its only value in S3 is `*`. It also refuses
-        uploads in parts, which could not be checked this way.
+        `If-None-Match` is the promise of a request to change nothing; its only value in S3 is `*`. Asking for it also
+        refuses uploads in parts, which could not be checked this way. A recording is given its tag with its upload,
+        which S3 cannot tell from one that is given later; so what is kept has a tag by which that is refused.
         """
+        tag, value = KEPT_TAG
+        self.bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="WhatIsKeptStays",
+                effect=iam.Effect.DENY,
+                principals=[iam.ArnPrincipal(cameras.role_arn)],
+                actions=["s3:PutObjectTagging"],
+                resources=[self.bucket.arn_for_objects("*")],
+                conditions={"StringEquals": {f"s3:ExistingObjectTag/{tag}": value}},
+            )
+        )
         self.bucket.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="NothingIsWrittenOver",

@@ -129,6 +129,8 @@ def stage(
     made.bootstrapped("21")
     monkeypatch.setattr(deploy, "CONSOLE", console)
     monkeypatch.setattr(deploy, "CDK", made.cdk())
+    for name in ("BUILD_CONSOLE", "BUILD_ARCHIVES"):
+        monkeypatch.setattr(deploy, name, (str(made.cdk()), name))
     yield made
     made.cloudformation.delete_stack(StackName="PinTheSky")
 
@@ -136,7 +138,8 @@ def stage(
 def test_everything_is_brought_and_the_addresses_are_said(stage: Stage, capsys: pytest.CaptureFixture[str]):
     stage.deployed()
     assert deploy.main(["deploy", "-c", "retentionDays=14", "--owner", OWNER]) == 0
-    (asked,) = stage.asked
+    *built, asked = stage.asked
+    assert built == ["BUILD_CONSOLE", "BUILD_ARCHIVES"]
     assert asked.startswith("deploy --all --require-approval broadening -c retentionDays=14")
     said = capsys.readouterr().out
     assert "https://d111.cloudfront.net" in said
@@ -264,10 +267,20 @@ def test_a_region_without_what_cdk_needs_is_told_the_command(
     assert not stage.asked
 
 
+def test_what_cannot_be_built_is_shown_and_nothing_is_deployed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(deploy, "BUILD_ARCHIVES", ("sh", "-c", "echo no wheels here >&2; exit 1"))
+    assert deploy.main(["deploy"]) == 1
+    assert "no wheels here" in capsys.readouterr().err
+    assert stage.asked == ["BUILD_CONSOLE"]
+
+
 def test_what_cdk_gives_up_nobody_uploads_after(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     stage.deployed()
+    monkeypatch.setattr(deploy, "build", lambda *_: None)
     monkeypatch.setattr(deploy, "CDK", stage.cdk(ends_with=3))
     assert deploy.main(["deploy"]) == 1
     assert "`cdk deploy` ended with 3" in capsys.readouterr().err
@@ -291,7 +304,8 @@ def test_a_command_line_of_cdk_that_is_missing_is_named(
 
 def test_what_would_change_is_asked_of_cdk(stage: Stage):
     assert deploy.main(["diff", "-c", "alarms=true"]) == 0
-    (asked,) = stage.asked
+    built, asked = stage.asked
+    assert built == "BUILD_ARCHIVES"
     assert asked.startswith("diff -c alarms=true")
 
 

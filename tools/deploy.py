@@ -48,6 +48,10 @@ OLD_ASSETS_STAY = timedelta(days=7)
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json"}
 
 
+BUILD_CONSOLE = ("npm", "--prefix", "console", "run", "build")
+BUILD_ARCHIVES = (sys.executable, "-m", "tools.lambda_archives")
+
+
 class CannotDeploy(Exception):
     """Something is missing that only the person at the machine can give."""
 
@@ -105,6 +109,15 @@ def check_bootstrap(home: Account) -> None:
         raise CannotDeploy(
             f"what CDK needs in {home.region} is of an old version ({found}). Bring it up to date:\n  {command}"
         )
+
+
+def build(*commands: Sequence[str]) -> None:
+    """Run what builds something, and show what it printed only if it failed. Raises CannotDeploy."""
+    for command in commands:
+        print(f"Building: {' '.join(command[-3:])}", flush=True)
+        ended = subprocess.run(command, cwd=ROOT, env=environment(), check=False, capture_output=True, text=True)
+        if ended.returncode != 0:
+            raise CannotDeploy(f"`{' '.join(command)}` failed:\n{ended.stdout}{ended.stderr}".rstrip())
 
 
 def cdk(home: Account, *arguments: str) -> None:
@@ -207,6 +220,7 @@ def invite_owner(home: Account, outputs: Mapping[str, str], email: str) -> str:
 def deploy(home: Account, context: Sequence[str], *, owner: str | None) -> None:
     """Everything, in the order of what is needed first."""
     check_bootstrap(home)
+    build(BUILD_CONSOLE, BUILD_ARCHIVES)
     cdk(home, "deploy", "--all", "--require-approval", "broadening", *_context(context))
     outputs = outputs_of(home)
     count = upload_console(home, outputs)
@@ -262,6 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.what == "deploy":
             deploy(home, asked.context, owner=asked.owner)
         elif asked.what == "diff":
+            build(BUILD_ARCHIVES)
             cdk(home, "diff", *_context(asked.context))
         else:
             destroy(home, agreed=asked.yes)

@@ -78,7 +78,7 @@ class CloudWatch(_Section, frozen=True):
     """Logs and metrics in the cloud: off, since they cost money."""
 
     enabled: bool = False
-    log_group: Name = "pinthesky"
+    log_group: Name = "/pinthesky/device"
     namespace: Name = "Pits/Device"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     event_type: Literal["logs", "emf", "all"] = "logs"

@@ -72,6 +72,8 @@ def role_permissions(bucket: str, prefixes: tuple[str, ...], log_group_arn: str)
         tagging["Condition"] = {
             "StringEquals": {f"s3:RequestObjectTag/{tag}": value},
             "ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": [tag]},
+            # What somebody has starred: with its old tag it would expire.
+            "StringNotEquals": {"s3:ExistingObjectTag/kept": "true"},
         }
         statements += [_allow("s3:PutObject", own), tagging]
     if log_group_arn:

@@ -72,6 +72,7 @@ def aws_steps(
         account=account,
         names=names,
         connections=connections if answers.dataplane.enabled else "",
+        is_named=bool(answers.cloud.thing),
     )
     return [*shared, thing]
 
@@ -91,14 +92,17 @@ class ThingStep:
         account: Account,
         names: CloudNames,
         connections: str,
+        is_named: bool,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`connections` is where answers to sockets go; `is_named` tells whether a person has named the thing."""
         self._machine = machine
         self._ledger = ledger
         self._person = person
         self._account = account
         self._names = names
         self._connections = connections
+        self._is_named = is_named
         self._sleep = sleep
         self._key = DeviceKey(machine)
         self._thing = names.thing
@@ -106,6 +110,8 @@ class ThingStep:
     def check(self) -> Found:
         """See `Step`."""
         notes, home = self._ledger.notes(self.name), self._ledger.home
+        if not notes and self._is_adopted():
+            return Found(Verdict.DONE, "the identity that was there before is kept")
         if home is None or home.address or home.thing_name != self._thing or notes.get("thing") != self._thing:
             if self._attributes() is None:
                 return Found(Verdict.NEEDED, f"make the thing {self._thing} and its certificate")
@@ -158,6 +164,13 @@ class ThingStep:
         else:
             self._delete_thing()
             say(f"The thing {thing} is removed")
+
+    def _is_adopted(self) -> bool:
+        """Whether an older version's identity was taken over, and no other thing was asked for."""
+        home = self._ledger.home
+        if home is None or home.address or (self._is_named and home.thing_name != self._thing):
+            return False
+        return self._key.trouble_with_certificate() is None
 
     def _make_thing(self, say: Say) -> None:
         """Make the thing, or take one that is there when the person says so. Raises Conflict."""

@@ -66,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
         added = command(name, text)
         added.add_argument("-y", "--yes", action="store_true", help="do not ask whether to begin")
         if name in ("install", "update"):
+            added.add_argument(
+                "--allow-downgrade", action="store_true", help="also in place of a newer version that runs"
+            )
             added.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
         if name == "remove":
             added.add_argument("--delete-clips", action="store_true", help="also the clips that are on the machine")
@@ -93,7 +96,8 @@ class Command:
         self.options = options
         self.environment = environment
         self._words = words
-        self.installer = PiInstaller(wheel=options.wheel, wheelhouse=options.wheelhouse)
+        may = getattr(options, "allow_downgrade", False)
+        self.installer = PiInstaller(wheel=options.wheel, wheelhouse=options.wheelhouse, allow_downgrade=may)
         self.lines = JsonLines(sys.stdout) if options.json else None
         is_attended = sys.stdin.isatty() and not options.json
         inner: Person | None = PlainPerson() if is_attended else None
@@ -271,7 +275,3 @@ def main(words: Sequence[str] | None = None) -> int:
         return LEFT
     finally:
         command.installer.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

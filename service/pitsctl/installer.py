@@ -6,6 +6,7 @@ another machine.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from pinthesky.errors import Conflict, NotFound
-from pitsctl import answer_texts, answers_file, hub_finder, places, plan
+from pitsctl import answer_texts, answers_file, dev_builds, hub_finder, places, plan
 from pitsctl.answers import Answers, Connection
 from pitsctl.facts import Facts, cannot_of, facts_of, warnings_of
 from pitsctl.home import home_steps, look_at_home
@@ -46,9 +47,12 @@ class _Session:
 class PiInstaller:
     """Installs, updates and removes; made for one machine at a time, used by one thread at a time but for `close`."""
 
-    def __init__(self, *, wheel: Path | None = None, wheelhouse: Path | None = None) -> None:
+    def __init__(
+        self, *, wheel: Path | None = None, wheelhouse: Path | None = None, allow_downgrade: bool = False
+    ) -> None:
         self._wheel = wheel
         self._wheelhouse = wheelhouse
+        self._allow_downgrade = allow_downgrade
         self._parcel: Parcel | None = None
         self._machine: tuple[tuple[Connection, str], Machine] | None = None
         self._facts: Facts | None = None
@@ -155,11 +159,11 @@ class PiInstaller:
         session = self._session(answers, person)
         site = self._site(session, answers)
         current, _ = linked(site)
-        others = [version for version in versions_of(site) if version != current]
+        others = [version for version in versions_of(session.machine) if version != current]
         if current is None or not others:
             raise NotFound(f"{session.machine.name} has no version to go back to")
         older = self._parcel_there(session.machine, others[-1])
-        site = replace(site, parcel=lambda: older)
+        site = replace(site, parcel=lambda: older, allow_downgrade=True)
         steps: list[Step] = [Version(site), Handlers(site), Units(site), Services(site)]
         return plan.carry_out(steps, session.ledger, progress=progress, stop=stop)
 
@@ -197,7 +201,12 @@ class PiInstaller:
         return _Session(machine, self._facts, Ledger(machine))
 
     def _site(self, session: _Session, answers: Answers) -> Site:
-        return Site(session.machine, session.ledger, session.facts, answers, self.parcel)
+        @functools.cache
+        def fitting() -> Parcel:
+            return dev_builds.fitting(self.parcel(), versions_of(session.machine))
+
+        allowed = self._allow_downgrade
+        return Site(session.machine, session.ledger, session.facts, answers, fitting, allow_downgrade=allowed)
 
     def _steps(self, session: _Session, answers: Answers, person: Person, *, stop: threading.Event) -> list[Step]:
         site = self._site(session, answers)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from pinthesky.errors import Conflict, InvalidInput, Unavailable
 from pinthesky.model.versions import is_version, order_of
 from pitsctl import places
-from pitsctl.machine import FileMode
+from pitsctl.machine import FileMode, Machine
 from pitsctl.parcel import Parcel
 from pitsctl.pi_system import elsewhere_of
 from pitsctl.site import Site, said_of
@@ -34,6 +34,11 @@ set -eu
 ln -sfn -- "$3" "$1/.$2.new"
 mv -fT -- "$1/.$2.new" "$1/$2"
 sync -- "$1"
+"""
+_WHOLE = """
+cd "$1" 2>/dev/null || exit 0
+for one in */wheel.sha256; do [ -f "$one" ] && echo "${one%/*} $(cat "$one")"; done
+exit 0
 """
 _FORGET = """
 set -eu
@@ -184,6 +189,9 @@ class Version:
             return Found(Verdict.DONE, f"{version} is what runs")
         if links[0] is None:
             return Found(Verdict.NEEDED, f"let {version} be what runs")
+        if order_of(version) < order_of(links[0]) and not self._site.allow_downgrade:
+            what = f"{links[0]} is what runs, and newer than {version}: --allow-downgrade, or a newer pitsctl"
+            return Found(Verdict.IMPOSSIBLE, what)
         if self._is_tried():
             return Found(Verdict.NEEDED, f"try {version} in place of {links[0]}, and go back unless it stays up")
         return Found(Verdict.NEEDED, f"let {version} run in place of {links[0]}")
@@ -230,12 +238,11 @@ class Version:
     def _keep_two(self, say: Say) -> None:
         """Keep the version that runs and the newest other one, which is the way back; the wheels of both too."""
         site = self._site
-        present = versions_of(site)
-        others = [version for version in present if version not in linked(site)]
+        others = [version for version in versions_of(site.machine) if version not in linked(site)]
         for version in others[:-1]:
             site.must("sh", "-c", _FORGET, "forget", str(places.OPT / version))
             say(f"removed {version}")
-        kept = {f"pinthesky-{version}-py3-none-any.whl" for version in versions_of(site)}
+        kept = {f"pinthesky-{version}-py3-none-any.whl" for version in versions_of(site.machine)}
         for name in site.must("ls", "--", str(places.WHEELS)).split():
             if name.endswith(".whl") and name not in kept:
                 site.must("rm", "-f", "--", str(places.WHEELS / name))
@@ -254,9 +261,8 @@ def linked(site: Site) -> tuple[str | None, str | None]:
     return first, second
 
 
-def versions_of(site: Site) -> list[str]:
-    """The versions that are there and whole, oldest first."""
-    told = site.must(
-        "sh", "-c", 'cd "$1" && for one in */wheel.sha256; do echo "${one%/*}"; done', "list", str(places.OPT)
-    )
-    return sorted((name for name in told.split() if is_version(name)), key=order_of)
+def versions_of(machine: Machine) -> dict[str, str]:
+    """The versions that are there and whole, oldest first, each with the SHA-256 of its wheel."""
+    ran = machine.run("sh", "-c", _WHOLE, "whole", str(places.OPT), root=True)
+    told = dict(line.split(" ", 1) for line in ran.out.splitlines() if is_version(line.partition(" ")[0]))
+    return {version: told[version].strip() for version in sorted(told, key=order_of)}

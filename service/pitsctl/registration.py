@@ -212,12 +212,25 @@ class RegistrationStep:
         home = self._ledger.home
         if home is None:
             return Found(Verdict.NEEDED, f"a person types a code at {self._address}")
-        if home.address != self._address:
+        if not self._is_same(home):
             belongs = f"{home.thing_name} belongs to {home.address or 'AWS'}"
             return Found(Verdict.NEEDED, f"{belongs}; a person types a code at {self._address}")
         if trouble := self._key.trouble_with_certificate():
             return Found(Verdict.NEEDED, f"{trouble}: register again at {self._address}")
-        return Found(Verdict.DONE, f"registered as {home.thing_name} at {self._address}")
+        return Found(Verdict.DONE, f"registered as {home.thing_name} at {home.address}")
+
+    def _is_same(self, home: CameraHome) -> bool:
+        """Whether this home is the one at the address: by the address, or by its authority, since addresses change."""
+        if home.address == self._address:
+            return True
+        if not (self._authority_sha256 and home.own_authority and home.address):
+            return False
+        content = self._machine.read(places.ROOT_CA, root=True) or b""
+        try:
+            der = first_certificate(content.decode("ascii", "replace"))
+        except ValueError:
+            return False
+        return hashlib.sha256(der).hexdigest() == self._authority_sha256
 
     def apply(self, say: Say) -> None:
         """See `Step`. Raises Denied, and Expired or Unavailable: again may work."""

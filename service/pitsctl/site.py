@@ -65,6 +65,8 @@ class Site:
     parcel: Callable[[], Parcel]
     """What travels to the machine; made when the first step asks for it."""
     removal: Removal = field(default_factory=Removal)
+    allow_downgrade: bool = False
+    """Whether an older version may take the place of a newer one."""
 
     @property
     def client(self) -> Client:

@@ -74,7 +74,9 @@ class SshMachine(ShellMachine):
     def _check(self, ended: Ended) -> Ended:
         if ended.code == _FAILED or ended.code < 0:
             self._is_reached = False
-            raise self._failure(ended, self._private_folder())
+            if self._folder is None:
+                raise Unavailable(f"{self.name}: the connection was given up")
+            raise self._failure(ended, self._folder)
         return ended
 
     def _log_in(self, folder: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_camera_is_registered_records_is_watched_and_is_removed(account: Accou
         assert answer.read() == b"a clip"
     account.ask_for("PUT", f"/videos/{video}/cameras/{thing}", {"starred": True})
     tags = account.clients.get("s3").get_object_tagging(Bucket=account.bucket, Key=f"motion_videos/{thing}/{video}")
-    assert tags["TagSet"] == []
+    assert tags["TagSet"] == [{"Key": "kept", "Value": "true"}]
 
     account.ask_for("DELETE", f"/cameras/{thing}")
     assert account.ask_for("GET", "/cameras")["items"] == []

@@ -153,7 +153,17 @@ def test_a_tag_of_somebody_else_stays(clients: Clients, moto_port: int):
     clients.get("s3").put_object_tagging(Bucket=bucket, Key=CLIP, Tagging={"TagSet": tags})
     media.keep(CLIP, kept=True)
     left = clients.get("s3").get_object_tagging(Bucket=bucket, Key=CLIP)["TagSet"]
-    assert left == [{"Key": "project", "Value": "mine"}]
+    assert left == [{"Key": "project", "Value": "mine"}, {"Key": "kept", "Value": "true"}]
+
+
+def test_what_is_kept_no_more_expires_as_before(clients: Clients, moto_port: int):
+    bucket = new_bucket(moto_port)
+    media = S3Media(clients, bucket)
+    store(media, CLIP)
+    for kept in (True, False):
+        media.keep(CLIP, kept=kept)
+    left = clients.get("s3").get_object_tagging(Bucket=bucket, Key=CLIP)["TagSet"]
+    assert left == [{"Key": "retention", "Value": "standard"}]
 
 
 def test_what_is_no_recording_is_in_no_list_of_s3(clients: Clients, moto_port: int):

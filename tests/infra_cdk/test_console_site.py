@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
 
 from infra_cdk.console_site import _FIRST_PAGE
+from infra_cdk.preview import environment
 from pinthesky.hub import console_site as at_home
 from pinthesky.hub import safe_headers
 from tests.support.cloud_template import Cloud
@@ -155,11 +159,8 @@ def test_paths_within_the_console_are_its_first_page(cloud: Cloud):
     ],
 )
 def test_a_path_without_a_dot_is_the_consoles_own(path: str, served: str):
-    import json
-    import shutil
-    import subprocess
-
-    node = shutil.which("node") or ".venvs/node/bin/node"
+    node = shutil.which("node", path=environment()["PATH"])
+    assert node is not None
     program = f"{_FIRST_PAGE}; console.log(handler({{request: {{uri: {json.dumps(path)}}}}}).uri)"
     result = subprocess.run([node, "-e", program], capture_output=True, text=True, check=True, timeout=30)
     assert result.stdout.strip() == served

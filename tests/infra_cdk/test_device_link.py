@@ -9,6 +9,7 @@ import pytest
 
 from infra_cdk.device_link import POLICY_MAX, THING, length_of
 from pinthesky.model.identifiers import ThingName, command_topic, event_topic, log_stream_name, shadow_topic
+from pinthesky.model.settings import CloudWatchSettings
 from tests.support.cloud_template import Cloud
 from tests.support.policies.template_values import ACCOUNT, REGION
 
@@ -133,7 +134,5 @@ def test_a_log_stream_of_a_day_is_the_things_own(cloud: Cloud, thing: str):
 
 
 def test_the_log_group_of_cameras_is_the_one_that_they_write_to_by_default(cloud: Cloud):
-    from pinthesky.model.settings import CloudWatchSettings
-
     groups = [each.get("LogGroupName") for each in cloud.every("AWS::Logs::LogGroup").values()]
     assert CloudWatchSettings().log_group_name in groups

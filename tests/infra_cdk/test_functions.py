@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -198,8 +199,6 @@ def test_no_condition_of_rows_can_be_passed_by_asking_for_all(full_cloud: Cloud)
 
 
 def test_rights_do_not_end_in_what_iam_takes_for_a_role(full_cloud: Cloud):
-    import json
-
     for function in functions_of(full_cloud).values():
         document = list(statements(full_cloud, function["Role"]))
         assert len(json.dumps(document, separators=(",", ":"))) < 9_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pinthesky.aws.adapters.media import RETENTION_TAG
+from pinthesky.aws.adapters.media import KEPT_TAG, RETENTION_TAG
 from tests.support.cloud_template import Cloud
 
 
@@ -43,14 +43,19 @@ def test_nobody_comes_without_tls_1_2(cloud: Cloud, condition: dict[str, Any]):
     assert (found["Effect"], found["Action"], found["Principal"]) == ("Deny", "s3:*", {"AWS": "*"})
 
 
-def test_cameras_write_over_nothing_but_their_latest_still(cloud: Cloud):
+def test_cameras_write_over_nothing_but_their_latest_still_and_cannot_have_expire_what_is_kept(cloud: Cloud):
     (role,) = [
         values.arn(logical)
         for values in cloud.values.values()
         for logical in values.resources("AWS::IAM::Role")
         if logical.startswith("DeviceLink")
     ]
-    (found,) = [each for each in statements_of(cloud) if each["Principal"] == {"AWS": role}]
+    of_cameras = [each for each in statements_of(cloud) if each["Principal"] == {"AWS": role}]
+    (found,) = [each for each in of_cameras if each["Action"] == "s3:PutObject"]
+    (tagging,) = [each for each in of_cameras if each["Action"] == "s3:PutObjectTagging"]
+    assert tagging["Effect"] == "Deny"
+    assert tagging["Resource"].endswith("/*")
+    assert tagging["Condition"] == {"StringEquals": {f"s3:ExistingObjectTag/{KEPT_TAG[0]}": KEPT_TAG[1]}}
     assert found["Effect"] == "Deny"
     assert found["Action"] == "s3:PutObject"
     assert found["Condition"] == {"Null": {"s3:if-none-match": "true"}}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from infra_cdk.log_groups import retention_of
 from infra_cdk.settings import Settings, read, settings_of
 from pinthesky.errors import InvalidInput
+from tests.support.house.source import ROOT
 
 CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/12345678-1234-1234-1234-123456789012"
 
@@ -87,3 +89,9 @@ def test_settings_that_need_one_another_say_so(given: dict[str, str], missing: s
 def test_logs_are_kept_at_least_as_long_as_asked(days: int, kept: int):
     names = {1: "ONE_DAY", 14: "TWO_WEEKS", 30: "ONE_MONTH", 731: "TWO_YEARS", 3653: "TEN_YEARS"}
     assert retention_of(days).name == names[kept]
+
+
+def test_the_guide_names_every_setting():
+    guide = (ROOT / "docs" / "guide" / "aws.md").read_text(encoding="utf-8")
+    names = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    assert {name for name in names if f"`{name}`" not in guide} == set()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 
 from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, PinTheSkyError, Unavailable
@@ -358,6 +359,26 @@ def test_a_new_key_gets_a_new_certificate_and_the_old_one_goes(account: Account,
     assert len(now) == len(before)
     assert now != before
     made.remove()
+
+
+def test_an_identity_that_was_there_before_is_kept_unless_another_thing_is_named(
+    account: Account, machine: FolderMachine
+) -> None:
+    made = Installation(account, machine)
+    made.install()
+    home = Ledger(machine).home
+    assert home is not None
+    machine.path(places.RECORD_FILE).unlink()
+    Ledger(machine).keep_home(msgspec.structs.replace(home, thing_name="of-old"))
+    assert made.verdicts()["aws-thing"] is Verdict.NEEDED, "another one is asked for"
+    unnamed = Installation(account, machine, cloud=msgspec.structs.replace(made.names, thing=""))
+    assert unnamed.verdicts()["aws-thing"] is Verdict.DONE
+    before = everything()
+    for step in reversed(unnamed.steps()[-1:]):
+        step.apply(lambda _: None)
+        step.undo(lambda _: None)
+    assert everything() == before
+    assert machine.path(places.CERTIFICATE).exists()
 
 
 def test_a_certificate_that_was_deactivated_in_the_account_is_seen(account: Account, machine: FolderMachine) -> None:

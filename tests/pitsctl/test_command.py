@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -169,6 +171,32 @@ def test_another_wheel_of_the_version_that_runs_is_refused(there: Here, monkeypa
     assert (code, "another wheel of 1.0.0 is what runs" in out) == (2, True)
 
 
+def test_another_build_of_an_unreleased_version_gets_a_number_on_that_machine(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+):
+    here.version = "1.0.0.dev0"
+    assert here("install", "--yes", *HOME)[0] == 0
+    here.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")
+    also: dict[str, bytes] = {"changed": b"once"}
+    monkeypatch.setattr(PiInstaller, "parcel", lambda _: made_up_parcel("1.0.0.dev0", also=also))
+    assert here("update", "--yes")[0] == 0
+    assert here.pi.run("readlink", str(places.CURRENT)).out == "1.0.0.dev0+b0001\n"
+    assert "Nothing to do." in here("update", "--yes")[1]
+    also["changed"] = b"twice"
+    here.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")
+    assert here("update", "--yes")[0] == 0
+    assert here.pi.run("readlink", str(places.CURRENT)).out == "1.0.0.dev0+b0002\n"
+
+
+def test_a_newer_version_that_runs_is_not_replaced_by_an_older_one_unasked(there: Here):
+    there.version = "0.9.9"
+    code, out, _ = there("update", "--yes")
+    assert (code, "1.0.0 is what runs, and newer than 0.9.9" in out) == (2, True)
+    there.pi.run("rm", "/var/fake/active-pinthesky-admin.socket")
+    assert there("update", "--yes", "--allow-downgrade")[0] == 0
+    assert there.pi.run("readlink", str(places.CURRENT)).out == "0.9.9\n"
+
+
 def test_remove_keeps_clips_and_certificate_unless_told_otherwise(there: Here):
     there.pi.put("/var/lib/pinthesky/spool/one.mp4", "clip")
     assert there("remove", "--yes")[0] == 0
@@ -225,6 +253,12 @@ def test_logs_are_those_of_the_services(here: Here):
     assert (code, out) == (0, "no camera here\n")
     code, _, error = here("logs", "--lines", "0")
     assert (code, "from 1 to 10000" in error) == (2, True)
+
+
+def test_without_its_own_libraries_it_says_so():
+    hidden = "import sys; sys.modules['yaml'] = None; from pitsctl.__main__ import main; sys.exit(main())"
+    ended = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr.count("\n"), "the library yaml is missing" in ended.stderr) == (2, 1, True)
 
 
 def test_a_wrong_level_or_flag_ends_with_2(here: Here):

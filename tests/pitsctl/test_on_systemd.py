@@ -69,7 +69,12 @@ class Pi:
         facts = facts_of(self.machine)
         # A camera and a card, which this machine has not.
         facts = dataclasses.replace(
-            facts, pi_model=ZERO_2.pi_model, sensor=ZERO_2.sensor, stack="libcamera", on_card=True
+            facts,
+            pi_model=ZERO_2.pi_model,
+            sensor=ZERO_2.sensor,
+            stack="libcamera",
+            on_card=True,
+            tmp_in_memory=False,
         )
         ledger = Ledger(self.machine)
         parcel = self.parcel
@@ -282,7 +287,7 @@ def test_it_is_removed_without_a_trace_and_clips_stay(pi: Pi, bare: set[str], in
 
 def pitsctl(pi: Pi, *words: str) -> subprocess.CompletedProcess[str]:
     """The program itself, as a person starts it."""
-    program = [sys.executable, "-m", "pitsctl.command", *words]
+    program = [sys.executable, "-m", "pitsctl", *words]
     return subprocess.run(
         program, cwd=ROOT, env=pi.over_ssh.environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -12,6 +12,7 @@ import pytest
 
 from pinthesky.errors import InvalidInput
 from pinthesky.version import __version__
+from pitsctl.dev_builds import fitting, numbered
 from pitsctl.parcel import Parcel, _made_again, parcel
 from tests.support.house.source import ROOT
 from tests.support.pretend_root import made_up_parcel
@@ -55,6 +56,41 @@ def test_an_installed_package_gives_the_wheel_that_it_came_from(built: Parcel, t
     subprocess.run([*pip, "--force-reinstall", str(path)], check=True, timeout=120)
     told = subprocess.run([python, "-c", "import pitsctl.places"], check=False, timeout=60)
     assert told.returncode == 0
+
+
+def test_a_numbered_build_is_a_wheel_that_pip_takes_and_says_its_number(built: Parcel, tmp_path: Path):
+    made = numbered(built, 7)
+    assert made.version == f"{__version__}+b0007"
+    assert numbered(built, 7).sha256 == made.sha256
+    (tmp_path / made.name).write_bytes(made.data)
+    target = ["--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(tmp_path / "there")]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *target, str(tmp_path / made.name)], check=True, timeout=120
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", "import pinthesky.version as v; print(v.__version__)"],
+        cwd=tmp_path / "there",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert told.stdout == f"{made.version}\n"
+
+
+def test_which_number_a_build_gets_depends_on_what_the_machine_has():
+    one, other = made_up_parcel("1.0.0.dev0"), made_up_parcel("1.0.0.dev0", also={"x": b"y"})
+    release = made_up_parcel("1.0.0")
+    assert fitting(one, {}) is one
+    assert fitting(one, {one.version: one.sha256}) is one
+    assert fitting(release, {"1.0.0": "0"}) is release
+    first = fitting(other, {one.version: one.sha256})
+    assert first.version == "1.0.0.dev0+b0001"
+    there = {one.version: one.sha256, first.version: first.sha256}
+    assert fitting(other, there).sha256 == first.sha256
+    third = made_up_parcel("1.0.0.dev0", also={"x": b"z"})
+    assert fitting(third, there).version == "1.0.0.dev0+b0002"
+    assert fitting(third, {first.version: first.sha256}).version == "1.0.0.dev0+b0002", "the first is gone by then"
 
 
 def test_a_wheel_that_is_named_is_taken(tmp_path: Path):

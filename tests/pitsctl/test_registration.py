@@ -268,6 +268,15 @@ def test_registering_again_changes_nothing_and_undoing_leaves_nothing(
 ) -> None:
     step_of(machine, hub, ScriptedPerson(on_code=approving(owner, "twice")), authority=authority).apply(mute)
     before = machine.path(places.CERTIFICATE).read_bytes()
+    elsewhere = RegistrationStep(
+        machine,
+        Ledger(machine),
+        ScriptedPerson(),
+        address="https://192.0.2.7:8443/api",
+        reach=lambda: pytest.fail("nobody is asked"),
+        authority_sha256=authority,
+    )
+    assert elsewhere.check().verdict is Verdict.DONE, "the same hub at another address"
     quiet = ScriptedPerson()
     step_of(machine, hub, quiet, authority=authority).apply(mute)
     assert quiet.shown == []

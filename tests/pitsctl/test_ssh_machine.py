@@ -273,6 +273,18 @@ def test_a_lost_connection_is_unavailable_and_the_next_use_reaches_the_machine_a
     assert machine.run("echo", "back").out == "back\n"
 
 
+def test_what_runs_is_given_up_when_another_thread_closes_and_nothing_is_left(pi: PiOverSsh, reach: Reach):
+    machine = reach(person=Asked())
+    machine.run("true")
+    timer = threading.Timer(0.3, machine.close)
+    timer.start()
+    with pytest.raises(Unavailable, match=r"given up|cannot be reached"):
+        machine.run("sleep", "30", timeout_s=20)
+    timer.join()
+    assert "askpass" not in {thread.name for thread in threading.enumerate()}
+    assert machine.run("echo", "again").out == "again\n"
+
+
 def test_one_connection_serves_everything_and_closing_leaves_nothing(
     pi: PiOverSsh, reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

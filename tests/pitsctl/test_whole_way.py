@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -26,14 +27,15 @@ import pytest
 from pinthesky.machine import pinned
 from pinthesky.version import __version__
 from pitsctl import places
-from pitsctl.device_key import first_certificate
+from pitsctl.device_key import fingerprint_of_certificate, first_certificate
 from tests.support.daemon_process import eventually
 from tests.support.house.source import ROOT
 from tests.support.hub_console import Console
 from tests.support.hub_process import HubProcess
 from tests.support.pi_over_ssh import PiOverSsh, missing
 from tests.support.reached_inside import ReachedInside
-from tests.support.small_wheels import build_wheel
+from tests.support.small_wheels import WHOLE, build_wheel, make_wheel
+from tests.support.terminal import Terminal, terminal
 
 WHEELHOUSE = ROOT / ".wheelhouse"
 PYTHON = "/usr/bin/python3"
@@ -43,6 +45,7 @@ CAMERA = (
     *("--camera-resolution", "320x240", "--camera-framerate", "10", "--camera-bitrate", "200000"),
 )
 PITSCTL_S = 240.0
+NEWER = "9.0.0"
 UNITS = ("pinthesky.service", "pits-device-client.service", "pinthesky-admin.socket")
 KEYS = frozenset(str(path) for path in (places.KEY, places.CERTIFICATE, places.ROOT_CA))
 pytestmark = [pytest.mark.soak, pytest.mark.needs_av]
@@ -96,42 +99,73 @@ class Stage:
         self.owner = owner
         self.home = folder / "home"
         self.home.mkdir()
-        self.wheel = build_wheel(folder)
+        built = build_wheel(folder)
+        self.wheel, self.newer = built, make_wheel(built, NEWER, WHOLE).path
+        self._reached: ReachedInside | None = None
         self.seen: list[dict[str, Any]] = []
         """What the owner was shown of each machine that they let in."""
 
+    def reach_hub(self) -> None:
+        """Let the machine, as it is booted now, reach the hub."""
+        self.leave_hub()
+        ports = [self.hub.console_port, self.hub.device_port, self.hub.mqtt_port]
+        self._reached = ReachedInside(self.inside.first, ports)
+
+    def leave_hub(self) -> None:
+        """Let it reach the hub no more."""
+        reached, self._reached = self._reached, None
+        if reached is not None:
+            reached.close()
+
+    def program(self, *words: str) -> list[str]:
+        """pitsctl, to be run here in the project's folder."""
+        return [sys.executable, "-m", "pitsctl", *words, "--host", "pi"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With it."""
+        return {**self.over_ssh.environment, "HOME": str(self.home)}
+
     def pitsctl(self, *words: str) -> Told:
         """The program itself, as a script starts it; the owner lets in whatever shows a code."""
-        command = [sys.executable, "-m", "pitsctl.command", *words, "--json", "--host", "pi"]
-        environment = {**self.over_ssh.environment, "HOME": str(self.home)}
+        command = self.program(*words, "--json")
         events = []
         with (
             (self.home / "error").open("w+") as error,
             subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error
+                command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error
             ) as program,
         ):
             assert program.stdout is not None
             for line in program.stdout:
                 events.append(json.loads(line))
                 if events[-1].get("user_code"):
-                    self._let_in(events[-1])
+                    self.let_in(events[-1]["user_code"], events[-1]["fingerprint"])
             code = program.wait(PITSCTL_S)
             error.seek(0)
             return Told(code, events, error.read())
 
     def install(self) -> Told:
         """The line of the guide, for a machine without internet."""
-        authority = first_certificate((self.hub.data / "authority" / "ca.crt").read_text())
-        home = ("--home-kind", "hub", "--home-address", f"localhost:{self.hub.console_port}")
-        trust = ("--home-authority-sha256", hashlib.sha256(authority).hexdigest())
-        where = ("--wheel", str(self.wheel), "--wheelhouse", str(WHEELHOUSE))
-        return self.pitsctl("install", *home, *trust, *CAMERA, *where, "--yes")
+        trust = ("--home-authority-sha256", hashlib.sha256(self.authority).hexdigest())
+        return self.pitsctl("install", *self.answers, *trust, "--yes")
 
-    def _let_in(self, shown: dict[str, Any]) -> None:
-        path = f"/registrations/{shown['user_code']}"
+    @property
+    def authority(self) -> bytes:
+        """The hub's, in DER."""
+        return first_certificate((self.hub.data / "authority" / "ca.crt").read_text())
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What pitsctl is told, but for who vouches for the hub."""
+        home = ("--home-kind", "hub", "--home-address", f"localhost:{self.hub.console_port}")
+        return (*home, *CAMERA, "--wheel", str(self.wheel), "--wheelhouse", str(WHEELHOUSE))
+
+    def let_in(self, code: str, fingerprint: str) -> None:
+        """What the owner does at the console."""
+        path = f"/registrations/{code}"
         view = self.owner.ask("GET", path).json()
-        assert view["fingerprint"] == shown["fingerprint"]
+        assert view["fingerprint"] == fingerprint
         self.seen.append(view)
         answer = self.owner.ask("POST", path, {"decision": "approve", "thingName": "garden"})
         assert answer.status_code == 200, answer.text
@@ -166,11 +200,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         over_ssh.know_host()
         over_ssh.make_apt({})
         hub.wait_ready()
-        inside = ReachedInside(over_ssh.machine.first, [hub.console_port, hub.device_port, hub.mqtt_port])
-        stack.callback(inside.close)
         owner = Console(hub.data, hub.console_port)
         stack.callback(owner.close)
-        yield Stage(over_ssh, hub, owner, folder)
+        made = Stage(over_ssh, hub, owner, folder)
+        made.reach_hub()
+        stack.callback(made.leave_hub)
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +296,26 @@ def test_a_second_time_there_is_nothing_to_do(online: Stage):
     assert len(online.seen) == 1, "nobody was asked for another code"
 
 
+def test_after_a_power_cut_it_is_back_by_itself(online: Stage):
+    online.leave_hub()
+    online.over_ssh.boot_again()
+    eventually(lambda: not online.camera()["online"], "the hub sees that it is gone", timeout_s=60)
+    online.reach_hub()
+    eventually(lambda: online.camera()["online"], "it is online again", timeout_s=60)
+    assert online.pitsctl("doctor").code == 0
+
+
+def test_an_update_brings_the_newer_version_and_the_settings_stay(online: Stage):
+    settings = online.inside.path(str(places.ADMIN_FILE))
+    settings.write_text(f"PINTHESKY_SETTLE_S=2\n{settings.read_text()}")
+    told = online.pitsctl("update", "--wheel", str(online.newer), "--wheelhouse", str(WHEELHOUSE), "--yes")
+    assert (told.code, told.result["failed"]) == (0, None), (told, online.inside.log())
+    assert told.result["done"] == ["environment", "version"]
+    eventually(lambda: online.camera()["softwareVersion"] == NEWER, "the newer version has reported", timeout_s=60)
+    (document,) = online.pitsctl("view").events
+    assert document["configuration"]["effective"]["camera"]["resolution"] == "320x240"
+
+
 def test_remove_leaves_nothing_but_clips_and_keys(online: Stage, bare: set[str]):
     spool = online.inside.path(str(places.SPOOL))
     (spool / "ready" / "not-uploaded-yet.mp4").write_bytes(b"clip")
@@ -278,3 +333,33 @@ def test_what_was_registered_can_be_removed_and_what_it_recorded_stays(online: S
     assert online.owner.ask("DELETE", "/cameras/garden").status_code == 204
     assert online.owner.ask("GET", "/cameras/garden").status_code == 404
     assert len(list((online.hub.data / "media").rglob("*.mp4"))) == 1
+
+
+def test_the_wizard_leads_there_too(online: Stage, tmp_path: Path):
+    command = shlex.join(["env", *(f"{name}={online.environment[name]}" for name in ("HOME", "PATH"))])
+    command += f" {shlex.join(online.program(*online.answers))}; echo code=$?; read line"
+    with terminal(tmp_path, command, size=(100, 40)) as window:
+        window.see("▸ Host", "Enter Continue")
+        window.press("Enter")
+        window.see("Model")
+        lead(window, "▸ Home")
+        window.press("Enter")
+        fingerprint = fingerprint_of_certificate(online.authority)
+        screen = window.see("hub's fingerprint")
+        assert fingerprint in "".join(screen.split()).replace("│", ""), screen
+        window.press("Right", "Enter")
+        window.see("by the hub's own authority")
+        lead(window, "▸ Upload", "▸ Camera", "▸ Data plane", "▸ Folder", "[ Install ]")
+        window.press("Enter")
+        screen = window.see("fingerprint")
+        print(screen)
+        window.see("The camera is set up")
+        window.press("Enter")
+        assert "The camera is the thing porch." in window.see("code=0")
+
+
+def lead(window: Terminal, *seen: str) -> None:
+    """Go on, from screen to screen."""
+    for text in seen:
+        window.press("Enter")
+        window.see(text)

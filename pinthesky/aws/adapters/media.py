@@ -15,6 +15,8 @@ from pinthesky.planes.ports import MediaObject, MediaPage, StorageUsage
 DELETE_MAX = 1000
 RETENTION_TAG = ("retention", "standard")
 """What the bucket's lifecycle rule goes by: what has lost it is kept for ever."""
+KEPT_TAG = ("kept", "true")
+"""What stands in its place then: the bucket's policy lets no camera, and no thief with its key, tag that anew."""
 URL_LIFETIME_MAX_S = 7 * 24 * 3600
 COUNTED_WITHIN = timedelta(days=3)
 """S3 counts once a day, and the count may be two days late."""
@@ -93,15 +95,11 @@ class S3Media:
     def keep(self, key: MediaKey, *, kept: bool) -> None:
         """See `planes.ports.Media`. Other tags stay."""
         tags = self._tags(key)
-        wanted = [tag for tag in tags if tag[0] != RETENTION_TAG[0]]
-        if not kept:
-            wanted.append(RETENTION_TAG)
+        wanted = [tag for tag in tags if tag[0] not in (RETENTION_TAG[0], KEPT_TAG[0])]
+        wanted.append(KEPT_TAG if kept else RETENTION_TAG)
         if sorted(wanted) == sorted(tags):
             return
         with errors(f"tagging {key}"):
-            if not wanted:
-                self._client.delete_object_tagging(Bucket=self._bucket, Key=str(key))
-                return
             tag_set = [{"Key": name, "Value": value} for name, value in wanted]
             self._client.put_object_tagging(Bucket=self._bucket, Key=str(key), Tagging={"TagSet": tag_set})
 
