@@ -97,7 +97,12 @@ class Command:
         self.environment = environment
         self._words = words
         may = getattr(options, "allow_downgrade", False)
-        self.installer = PiInstaller(wheel=options.wheel, wheelhouse=options.wheelhouse, allow_downgrade=may)
+        self.installer = PiInstaller(
+            wheel=options.wheel,
+            wheelhouse=options.wheelhouse,
+            allow_downgrade=may,
+            keep_home=options.command == "update",
+        )
         self.lines = JsonLines(sys.stdout) if options.json else None
         is_attended = sys.stdin.isatty() and not options.json
         inner: Person | None = PlainPerson() if is_attended else None
@@ -261,9 +266,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return WRONG
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     command = Command(options, os.environ, words)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # Ended like this too it gives its connection back, and says how to go on.
-        signal.signal(number, signal.default_int_handler)
+    # Ended like this too it gives its connection back, and says how to go on.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     name = (options.command or "wizard").replace("-", "_").replace("update", "install")
     try:
         return int(getattr(command, name)())
@@ -275,3 +279,5 @@ def main(words: Sequence[str] | None = None) -> int:
         return LEFT
     finally:
         command.installer.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -48,11 +48,18 @@ class PiInstaller:
     """Installs, updates and removes; made for one machine at a time, used by one thread at a time but for `close`."""
 
     def __init__(
-        self, *, wheel: Path | None = None, wheelhouse: Path | None = None, allow_downgrade: bool = False
+        self,
+        *,
+        wheel: Path | None = None,
+        wheelhouse: Path | None = None,
+        allow_downgrade: bool = False,
+        keep_home: bool = False,
     ) -> None:
+        """With `keep_home` a camera that was let in needs nothing of its home: no account, no address."""
         self._wheel = wheel
         self._wheelhouse = wheelhouse
         self._allow_downgrade = allow_downgrade
+        self._keep_home = keep_home
         self._parcel: Parcel | None = None
         self._machine: tuple[tuple[Connection, str], Machine] | None = None
         self._facts: Facts | None = None
@@ -211,7 +218,8 @@ class PiInstaller:
     def _steps(self, session: _Session, answers: Answers, person: Person, *, stop: threading.Event) -> list[Step]:
         site = self._site(session, answers)
         home: Sequence[Step] = ()
-        if answers.home.kind or not (session.ledger.home is not None or session.facts.has_daemon):
+        is_let_in = session.ledger.home is not None
+        if (answers.home.kind and not (is_let_in and self._keep_home)) or not (is_let_in or session.facts.has_daemon):
             home = home_steps(answers, session.machine, session.facts, ledger=session.ledger, person=person, stop=stop)
         return pi_steps(site, home, wheelhouse=self._wheelhouse)
 

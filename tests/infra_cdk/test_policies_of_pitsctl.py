@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.pitsctl import aws_policies
+from pitsctl import aws_policies
 from tests.support.policies.asking import IOT, KEYS, Asking, Case, cases_of
 from tests.support.policies.cloud_account import CloudAccount
 from tests.support.policies.template_values import ACCOUNT, REGION

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from pinthesky.errors import InvalidInput
+from pinthesky.errors import InvalidInput, Unavailable
 from pitsctl import command, installer, places
 from pitsctl.answers import Answers
 from pitsctl.facts import Facts
@@ -151,6 +152,21 @@ def test_an_answer_of_the_installation_holds_at_the_next_without_being_given(the
 def test_update_needs_an_installation(here: Here):
     code, _, error = here("update", "--yes")
     assert (code, "nothing is installed there yet" in error) == (2, True)
+
+
+def test_update_asks_nothing_of_the_home(there: Here, monkeypatch: pytest.MonkeyPatch):
+    def unreachable(*_: object, **__: object) -> Sequence[Step]:
+        raise Unavailable("the home cannot be reached")
+
+    monkeypatch.setattr(installer, "home_steps", unreachable)
+    assert there("install", "--yes")[0] == 3
+    assert there("update", "--yes")[0] == 0
+
+
+def test_a_signal_s_handlers_are_given_back(here: Here):
+    before = signal.getsignal(signal.SIGTERM)
+    here("install", "--dry-run", *HOME)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_update_brings_another_version_and_back_the_one_before(there: Here):

@@ -88,3 +88,9 @@ def test_a_file_of_this_machine_lands_with_owner_and_mode(tmp_path: Path):
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
     with pytest.raises(Unavailable, match="cannot write"):
         machine.write(PurePosixPath(tmp_path / "no" / "folder"), b"data", FileMode())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being root needs root")
+def test_what_a_program_prints_can_be_followed(capfd: pytest.CaptureFixture[str]):
+    assert LocalMachine().follow("sh", "-c", "echo one; exit 4") == 4
+    assert capfd.readouterr().out == "one\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +76,13 @@ def reach(pi: PiOverSsh) -> Iterator[Callable[..., SshMachine]]:
 
 
 Reach = Callable[..., SshMachine]
+
+
+@pytest.fixture
+def short_place() -> Iterator[Path]:
+    """A folder for sockets, whose paths must be short."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 def test_a_host_that_is_not_known_is_refused_with_its_fingerprint_and_the_way_to_accept_it(pi: PiOverSsh, reach: Reach):
@@ -286,12 +294,10 @@ def test_what_runs_is_given_up_when_another_thread_closes_and_nothing_is_left(pi
 
 
 def test_one_connection_serves_everything_and_closing_leaves_nothing(
-    pi: PiOverSsh, reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pi: PiOverSsh, reach: Reach, short_place: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    place = tmp_path / "t"
-    place.mkdir()
+    place = short_place
     monkeypatch.setattr("tempfile.tempdir", str(place))
-    monkeypatch.setattr("pitsctl.ssh_machine._FOLDER_MAX", 200)
     machine = reach(person=Asked())
     log = pi.folder / "sshd.log"
     before = log.read_text().count("Accepted publickey")

@@ -161,18 +161,18 @@ class Stage:
         home = ("--home-kind", "hub", "--home-address", f"localhost:{self.hub.console_port}")
         return (*home, *CAMERA, "--wheel", str(self.wheel), "--wheelhouse", str(WHEELHOUSE))
 
-    def let_in(self, code: str, fingerprint: str) -> None:
+    def let_in(self, code: str, fingerprint: str, *, thing: str = "garden") -> None:
         """What the owner does at the console."""
         path = f"/registrations/{code}"
         view = self.owner.ask("GET", path).json()
         assert view["fingerprint"] == fingerprint
         self.seen.append(view)
-        answer = self.owner.ask("POST", path, {"decision": "approve", "thingName": "garden"})
+        answer = self.owner.ask("POST", path, {"decision": "approve", "thingName": thing})
         assert answer.status_code == 200, answer.text
 
-    def camera(self) -> dict[str, Any]:
+    def camera(self, thing: str = "garden") -> dict[str, Any]:
         """The camera, as the console shows it."""
-        answer = self.owner.ask("GET", "/cameras/garden")
+        answer = self.owner.ask("GET", f"/cameras/{thing}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -335,27 +335,33 @@ def test_what_was_registered_can_be_removed_and_what_it_recorded_stays(online: S
     assert len(list((online.hub.data / "media").rglob("*.mp4"))) == 1
 
 
-def test_the_wizard_leads_there_too(online: Stage, tmp_path: Path):
-    command = shlex.join(["env", *(f"{name}={online.environment[name]}" for name in ("HOME", "PATH"))])
-    command += f" {shlex.join(online.program(*online.answers))}; echo code=$?; read line"
-    with terminal(tmp_path, command, size=(100, 40)) as window:
+def test_the_wizard_leads_there_too(stage: Stage, tmp_path: Path):
+    told = [f"{name}={stage.environment[name]}" for name in ("HOME", "PATH")]
+    command = shlex.join(["env", *told, *stage.program(*stage.answers)])
+    with terminal(tmp_path, f"{command}; echo code=$?; read line", size=(100, 40)) as window:
         window.see("▸ Host", "Enter Continue")
+        lead(window, "Model", "▸ Home")
         window.press("Enter")
-        window.see("Model")
-        lead(window, "▸ Home")
-        window.press("Enter")
-        fingerprint = fingerprint_of_certificate(online.authority)
-        screen = window.see("hub's fingerprint")
-        assert fingerprint in "".join(screen.split()).replace("│", ""), screen
+        screen = window.see("hub's fingerprint", "[ Yes, trust it ]")
+        assert fingerprint_of_certificate(stage.authority) in joined(screen), screen
         window.press("Right", "Enter")
         window.see("by the hub's own authority")
-        lead(window, "▸ Upload", "▸ Camera", "▸ Data plane", "▸ Folder", "[ Install ]")
+        lead(window, "▸ Storage", "▸ Camera", "▸ Data plane", "▸ Paths", "[ Install ]")
         window.press("Enter")
-        screen = window.see("fingerprint")
-        print(screen)
+        screen = window.see("Let the camera in", f":{stage.hub.console_port}/register", "Waiting for you")
+        (code,) = re.findall(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b", screen)
+        (fingerprint,) = re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", joined(screen))
+        stage.let_in(code, fingerprint, thing="porch")
         window.see("The camera is set up")
         window.press("Enter")
         assert "The camera is the thing porch." in window.see("code=0")
+    eventually(lambda: stage.camera("porch")["online"], "the camera is online", timeout_s=60)
+
+
+def test_remove_leaves_nothing_where_clips_and_keys_may_go_too(stage: Stage, bare: set[str]):
+    removed = stage.pitsctl("remove", "--delete-clips", "--delete-certificates", "--yes")
+    assert (removed.code, removed.result["failed"]) == (0, None), (removed, stage.inside.log())
+    assert stage.over_ssh.written() - bare == set()
 
 
 def lead(window: Terminal, *seen: str) -> None:
@@ -363,3 +369,8 @@ def lead(window: Terminal, *seen: str) -> None:
     for text in seen:
         window.press("Enter")
         window.see(text)
+
+
+def joined(screen: str) -> str:
+    """What stands on a screen, without what divides it into lines and boxes."""
+    return re.sub(r"[\s│┃█▌▐|]", "", screen)

@@ -85,7 +85,7 @@ class Confirm(Dialog[bool]):
         with Vertical(classes="dialog"):
             yield Static(printable(self._question), classes="dialog-title", markup=False)
             if self._detail:
-                yield Static(printable(self._detail), classes="detail", markup=False)
+                yield Static(by_halves(printable(self._detail)), classes="detail", markup=False)
                 yield Static(words.TRUST_WARNING, classes="dialog-text", markup=False)
             with Horizontal(classes="buttons"):
                 yield button("no")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pitsctl.wizard.journey import Note
 from pitsctl.wizard.record import printable
 
 WIDTH = 79
+_SHA256_IN_PAIRS = re.compile(r"((?:[0-9A-Fa-f]{2}:){16})((?:[0-9A-Fa-f]{2}:){15}[0-9A-Fa-f]{2})")
 
 
 def wrapped(text: str, indent: str = "") -> str:
@@ -73,7 +75,7 @@ class PlainPerson:
     def confirm(self, question: str, detail: str = "") -> bool:
         """See Person."""
         self._lines.line("")
-        for line in detail.splitlines():
+        for line in by_halves(detail).splitlines():
             self._lines.line(f"    {line}")
         try:
             return yes_or_no(self._lines, question)
@@ -155,11 +157,9 @@ def choose(lines: Lines, question: str, choices: dict[str, str]) -> str:
         lines.say(f"! {words.TEXT_UNKNOWN.format(choices=', '.join(choices))}", "  ")
 
 
-def by_halves(fingerprint: str) -> str:
-    """A fingerprint in two lines where it is too long for one; bytes stay whole."""
-    pairs = fingerprint.split(":")
-    half = len(pairs) // 2
-    return ":".join(pairs[:half]) + ":\n" + ":".join(pairs[half:]) if len(fingerprint) > WIDTH - 11 else fingerprint
+def by_halves(text: str) -> str:
+    """The same, with a SHA-256 that is written as pairs in two lines, since it is too long for one; bytes stay whole."""
+    return _SHA256_IN_PAIRS.sub(r"\1\n\2", text)
 
 
 def minutes(seconds: float) -> str:

@@ -150,6 +150,7 @@ def test_a_long_fingerprint_breaks_between_bytes():
     pairs = ":".join(["a1"] * 32)
     assert [len(line) for line in by_halves(pairs).splitlines()] == [48, 47]
     assert by_halves("a1" * 32) == "a1" * 32
+    assert by_halves(f"the key {pairs}").splitlines()[1] == pairs[48:]
 
 
 def luminance(colour: str) -> float:

@@ -135,7 +135,7 @@ def imports_of(source: Source, modules: Collection[str]) -> Iterator[Import]:
 
 
 def area(module: str) -> str:
-    """Return the part of the package that `module` belongs to; the package itself is "", pitsctl and infra_cdk parts of their own."""
+    """Return the part of the package that `module` belongs to, or the program beside it; the package itself is "" ."""
     parts = module.split(".")
     if parts[0] in ("pitsctl", "infra_cdk"):
         return parts[0]
