@@ -30,8 +30,15 @@ class DeviceKey:
         """Whether there is a key that can be used."""
         return self._openssl("pkey", "-in", str(places.KEY), "-noout").code == 0
 
+    def is_theirs(self) -> bool:
+        """Whether daemon and device client can read it, and nobody else."""
+        return self._machine.mode_of(places.KEY) == places.KEY_MODE
+
     def make(self) -> None:
-        """Make the key where there is none: EC P-256, mode 600, of the camera's user. Raises Unavailable."""
+        """Make the key where there is none: EC P-256, mode 600, of the camera's user. Raises Unavailable.
+
+        One that an earlier installation has left becomes the camera's again. Raises Conflict for what is no key.
+        """
         new = f"{places.KEY}.new"
         if self._machine.mode_of(places.KEY) is None:
             # The empty file has its mode before the key is in it, and OpenSSL keeps the mode of what is there.
@@ -43,6 +50,10 @@ class DeviceKey:
             self._must("mv", "-n", new, str(places.KEY))
         elif not self.is_there():
             raise Conflict(f"{places.KEY} is no key without a password; move it away, and begin again")
+        elif not self.is_theirs():
+            mode = places.KEY_MODE
+            self._must("chmod", f"{mode.mode:o}", str(places.KEY))
+            self._must("chown", f"{mode.owner}:{mode.group}", str(places.KEY))
 
     def request(self, name: str) -> Request:
         """A certificate request for `name`, signed with the key. Raises Unavailable."""
@@ -92,6 +103,8 @@ class KeyStep:
         """See `Step`."""
         if self._machine.run("openssl", "version").code != 0:
             return Found(Verdict.IMPOSSIBLE, "the program openssl is missing: sudo apt install openssl")
+        if self._key.is_there() and not self._key.is_theirs():
+            return Found(Verdict.NEEDED, f"{places.KEY} is there; give it to {places.USER} alone")
         if self._key.is_there():
             return Found(Verdict.DONE, f"{places.KEY} is there")
         if self._machine.mode_of(places.KEY) is not None:

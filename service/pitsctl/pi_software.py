@@ -6,6 +6,8 @@ holds `wheel.sha256`, `current` is what the services run, `steady` what the root
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -133,19 +135,32 @@ class Environment:
         if requirements is not None:
             site.machine.write(places.WHEELS / "requirements.txt", requirements, root)
         if self._wheelhouse is not None:
-            self._send_wheelhouse(self._wheelhouse, say)
+            self._send_wheelhouse(self._wheelhouse, requirements, say)
         return wheel
 
-    def _send_wheelhouse(self, folder: Path, say: Say) -> None:
-        files = sorted(folder.glob("*.whl"))
+    def _send_wheelhouse(self, folder: Path, requirements: bytes | None, say: Say) -> None:
+        """Send the wheels that this version takes, and remove those that only an older one took."""
+        files = [file for file in sorted(folder.glob("*.whl")) if self._takes(file, requirements)]
         if not files:
-            raise InvalidInput("--wheelhouse", f"there are no wheels in {folder}")
+            raise InvalidInput("--wheelhouse", f"there are no wheels in {folder} that are needed")
         self._site.must("install", "-d", "-m", "700", "--", str(places.WHEELHOUSE))
+        there = self._site.must("ls", "-A", "--", str(places.WHEELHOUSE)).splitlines()
+        older = [str(places.WHEELHOUSE / name) for name in {*there} - {file.name for file in files}]
+        if older:
+            self._site.must("rm", "-f", "--", *older)
         seen = self._site.look(places.WHEELHOUSE / file.name for file in files)
         for file in files:
             if seen[places.WHEELHOUSE / file.name] is None:
                 say(f"sending {file.name}")
                 self._site.machine.write(places.WHEELHOUSE / file.name, file.read_bytes(), FileMode(mode=0o600))
+
+    def _takes(self, wheel: Path, requirements: bytes | None) -> bool:
+        """Whether a wheel is on the list, or one of those that cannot be; without a list all may be needed."""
+        if requirements is None or hashlib.sha256(wheel.read_bytes()).hexdigest().encode() in requirements:
+            return True
+        name = wheel.name.partition("-")[0].replace("_", "-").lower()
+        unlisted = (one.requirement for one in elsewhere_of(self._site.facts) if one.debian_package is None)
+        return any(re.split(r"[^A-Za-z0-9-]", requirement, maxsplit=1)[0].lower() == name for requirement in unlisted)
 
     def _installs(self, parcel: Parcel, wheel: PurePosixPath) -> Sequence[tuple[str, ...]]:
         """What pip is called with, one after the other."""

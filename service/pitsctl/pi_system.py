@@ -270,10 +270,16 @@ class Folders:
             self._site.must("rm", "-rf", "--", str(path))
 
     def _is_left_over(self, path: PurePosixPath) -> bool:
-        """Whether a state folder holds nothing but the clips that an earlier removal has left."""
-        if path != places.STATE:
-            return False
-        return set(self._site.must("ls", "-A", "--", str(path)).split()) <= {places.SPOOL.name}
+        """Whether a folder holds nothing but what an earlier removal has left: clips, or key and certificate."""
+        if path == places.STATE:
+            return self._names_in(path) <= {places.SPOOL.name}
+        if path in (places.ETC, places.CERTIFICATES) and self._names_in(places.ETC) <= {places.CERTIFICATES.name}:
+            kept = (places.KEY, places.CERTIFICATE, places.ROOT_CA)
+            return self._names_in(places.CERTIFICATES) <= {file.name for file in kept}
+        return False
+
+    def _names_in(self, folder: PurePosixPath) -> set[str]:
+        return set((self._site.says("ls", "-A", "--", str(folder)) or "").splitlines())
 
     def _different(self) -> list[tuple[PurePosixPath, FileMode]]:
         seen = self._site.look(path for path, _ in self._WANTED)

@@ -305,6 +305,18 @@ def test_a_machine_without_openssl_is_told_before_anything_is_done(machine: Fold
     assert KeyStep(machine).check().verdict is Verdict.IMPOSSIBLE
 
 
+def test_a_key_that_an_earlier_installation_has_left_becomes_the_camera_s_again(machine: FolderMachine):
+    KeyStep(machine).apply(mute)
+    key = DeviceKey(machine).public_key()
+    machine.run("chown", "root:root", str(places.KEY))
+    machine.path(places.KEY).chmod(0o640)
+    assert KeyStep(machine).check().verdict is Verdict.NEEDED
+    KeyStep(machine).apply(mute)
+    assert machine.mode_of(places.KEY) == places.KEY_MODE
+    assert KeyStep(machine).check().verdict is Verdict.DONE
+    assert DeviceKey(machine).public_key() == key
+
+
 def test_a_camera_of_another_home_is_registered_anew(machine: FolderMachine, hub: HubProcess) -> None:
     Ledger(machine).keep_home(registered(address="https://other.test/api", thing="garden", endpoints=ENDPOINTS))
     found = step_of(machine, hub, ScriptedPerson()).check()

@@ -15,7 +15,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -192,7 +191,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("whole-way")
     with ExitStack() as stack:
-        hub = HubProcess(folder).start()
+        hub = HubProcess(folder)
+        hub.start()
         stack.callback(hub.stop)
         over_ssh = PiOverSsh(tmp_path_factory.mktemp("pi"))
         stack.callback(over_ssh.throw_away)
@@ -250,7 +250,7 @@ def test_the_hub_sees_it_online_with_its_version(online: Stage):
 
 
 def test_a_clip_that_is_asked_for_can_be_played_from_the_media_folder(online: Stage):
-    import av  # noqa: PLC0415 - the module is imported where there is none, too
+    import av
 
     asked = online.owner.ask("POST", "/cameras/garden/captureVideo", {"durationInSeconds": 2})
     assert asked.status_code == 202, asked.text
@@ -306,11 +306,15 @@ def test_after_a_power_cut_it_is_back_by_itself(online: Stage):
 
 
 def test_an_update_brings_the_newer_version_and_the_settings_stay(online: Stage):
+    wheels = {path.name for path in WHEELHOUSE.glob("*.whl")}
+    house = online.inside.path(str(places.WHEELHOUSE))
+    house.joinpath("of_an_older_version-1.0-py3-none-any.whl").touch()
     settings = online.inside.path(str(places.ADMIN_FILE))
     settings.write_text(f"PINTHESKY_SETTLE_S=2\n{settings.read_text()}")
     told = online.pitsctl("update", "--wheel", str(online.newer), "--wheelhouse", str(WHEELHOUSE), "--yes")
     assert (told.code, told.result["failed"]) == (0, None), (told, online.inside.log())
     assert told.result["done"] == ["environment", "version"]
+    assert {path.name for path in house.iterdir()} < wheels, "those on the list, and none but those"
     eventually(lambda: online.camera()["softwareVersion"] == NEWER, "the newer version has reported", timeout_s=60)
     (document,) = online.pitsctl("view").events
     assert document["configuration"]["effective"]["camera"]["resolution"] == "320x240"
@@ -325,7 +329,9 @@ def test_remove_leaves_nothing_but_clips_and_keys(online: Stage, bare: set[str])
     folders = {str(path) for path in (places.STATE, places.ETC, places.CERTIFICATES)}
     assert online.over_ssh.written() - bare == clips | folders | KEYS
     assert online.inside.run("getent", "passwd", places.USER).returncode != 0
-    assert online.inside.must("systemctl", "list-units", "--all", "--plain", "--no-legend", "p*").count("pinthesky") == 0
+    assert (
+        online.inside.must("systemctl", "list-units", "--all", "--plain", "--no-legend", "p*").count("pinthesky") == 0
+    )
     eventually(lambda: not online.camera()["online"], "the hub sees that it is gone", timeout_s=60)
 
 
@@ -348,11 +354,13 @@ def test_the_wizard_leads_there_too(stage: Stage, tmp_path: Path):
         window.see("by the hub's own authority")
         lead(window, "▸ Storage", "▸ Camera", "▸ Data plane", "▸ Paths", "[ Install ]")
         window.press("Enter")
-        screen = window.see("Let the camera in", f":{stage.hub.console_port}/register", "Waiting for you")
-        (code,) = re.findall(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b", screen)
+        screen = window.see(
+            "Let the camera in", f":{stage.hub.console_port}/register", "Waiting for you", within_s=PITSCTL_S
+        )
+        (code,) = set(re.findall(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b", screen))
         (fingerprint,) = re.findall(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", joined(screen))
         stage.let_in(code, fingerprint, thing="porch")
-        window.see("The camera is set up")
+        window.see("The camera is set up", within_s=PITSCTL_S)
         window.press("Enter")
         assert "The camera is the thing porch." in window.see("code=0")
     eventually(lambda: stage.camera("porch")["online"], "the camera is online", timeout_s=60)

@@ -9,6 +9,8 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -24,6 +26,7 @@ class ReachedInside:
         self._listening = [(port, _listening_inside(pid, port)) for port in ports]
         self._loop = asyncio.new_event_loop()
         self._is_over = asyncio.Event()
+        self._passing: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
         self._thread.start()
 
@@ -34,29 +37,28 @@ class ReachedInside:
         self._loop.close()
 
     async def _serve(self) -> None:
-        passing: set[asyncio.Task[None]] = set()
-
-        async def passed(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            passing.add(task)
-            try:
-                # asyncio reports a connection's task that ends cancelled as an error.
-                with contextlib.suppress(asyncio.CancelledError):
-                    await _pass_on(port, reader, writer)
-            finally:
-                passing.discard(task)
-
         servers = [
-            await asyncio.start_server(lambda r, w, port=port: passed(port, r, w), sock=sock)
-            for port, sock in self._listening
+            await asyncio.start_server(partial(self._passed, port), sock=listening)
+            for port, listening in self._listening
         ]
         await self._is_over.wait()
         for server in servers:
             server.close()
-        for task in [*passing]:
+        passing = [*self._passing]
+        for task in passing:
             task.cancel()
         await asyncio.gather(*passing)
+
+    async def _passed(self, port: int, inner: asyncio.StreamReader, to_inner: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._passing.add(task)
+        try:
+            # asyncio reports a connection's task that ends cancelled as an error.
+            with contextlib.suppress(asyncio.CancelledError):
+                await _pass_on(port, inner, to_inner)
+        finally:
+            self._passing.discard(task)
 
 
 async def _pass_on(port: int, inner: asyncio.StreamReader, to_inner: asyncio.StreamWriter) -> None:
@@ -83,22 +85,13 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _listening_inside(pid: int, port: int) -> socket.socket:
     """A socket that belongs to the network of another process: a thread of its own goes there to make it."""
-    made: list[socket.socket | OSError] = []
 
-    def make() -> None:
+    def make() -> socket.socket:
         libc = ctypes.CDLL(None, use_errno=True)
         with Path(f"/proc/{pid}/ns/net").open("rb") as network:
-            try:
-                if libc.setns(network.fileno(), _NETWORK) != 0:
-                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-                made.append(socket.create_server((HOST, port)))
-            except OSError as error:
-                made.append(error)
+            if libc.setns(network.fileno(), _NETWORK) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return socket.create_server((HOST, port))
 
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    (found,) = made
-    if isinstance(found, OSError):
-        raise found
-    return found
+    with ThreadPoolExecutor(1) as there:
+        return there.submit(make).result()

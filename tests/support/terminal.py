@@ -46,9 +46,9 @@ class Terminal:
         """The process that runs in the window."""
         return int(self.tmux("display-message", "-p", "#{pane_pid}"))
 
-    def see(self, *texts: str) -> str:
+    def see(self, *texts: str, within_s: float = DEADLINE_S) -> str:
         """Wait until all of the texts are on the screen; the screen."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + within_s
         while not all(text in (screen := self.screen) for text in texts):
             assert time.monotonic() < deadline, f"{texts} never came:\n{screen}"
             time.sleep(0.05)

@@ -158,7 +158,7 @@ def choose(lines: Lines, question: str, choices: dict[str, str]) -> str:
 
 
 def by_halves(text: str) -> str:
-    """The same, with a SHA-256 that is written as pairs in two lines, since it is too long for one; bytes stay whole."""
+    """The same, with a SHA-256 that is written in pairs on two lines, since one is too short; bytes stay whole."""
     return _SHA256_IN_PAIRS.sub(r"\1\n\2", text)
 
 
