@@ -75,12 +75,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_typed_package_and_nothing_else(wheel: Path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "pinthesky/py.typed" in names
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"pinthesky"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"pinthesky", "pitsctl"}
 
 
 def test_the_wheel_holds_every_module(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pinthesky").rglob("*.py")}
+    folders = (ROOT / "pinthesky", ROOT / "service" / "pitsctl")
+    modules = {path.relative_to(folder.parent).as_posix() for folder in folders for path in folder.rglob("*.py")}
     assert modules <= names
 
 

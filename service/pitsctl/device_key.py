@@ -51,9 +51,9 @@ class DeviceKey:
         elif not self.is_there():
             raise Conflict(f"{places.KEY} is no key without a password; move it away, and begin again")
         elif not self.is_theirs():
-            mode = places.KEY_MODE
-            self._must("chmod", f"{mode.mode:o}", str(places.KEY))
-            self._must("chown", f"{mode.owner}:{mode.group}", str(places.KEY))
+            theirs = places.KEY_MODE
+            self._must("chmod", f"{theirs.mode:o}", str(places.KEY))
+            self._must("chown", f"{theirs.owner}:{theirs.group}", str(places.KEY))
 
     def request(self, name: str) -> Request:
         """A certificate request for `name`, signed with the key. Raises Unavailable."""

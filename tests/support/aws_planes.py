@@ -72,7 +72,21 @@ def local_clients(port: int | None = None) -> Clients:
 @cache
 def moto_clients(port: int) -> Clients:
     """Clients of moto, shared by the run."""
-    return local_clients(port)
+    clients = local_clients(port)
+    one_at_a_time(clients.get("dynamodb"))
+    return clients
+
+
+def one_at_a_time(client: Any) -> None:
+    """Have a client's requests wait for one another: moto's tables can be read while a row is half written."""
+    lock, session = threading.Lock(), client._endpoint.http_session
+
+    def before_send(request: Any, **_: Any) -> AWSResponse:
+        with lock:
+            sent: AWSResponse = session.send(request)
+            return sent
+
+    client.meta.events.register("before-send", before_send)
 
 
 def answer_in_place(client: Any, answers: Answers) -> None:
@@ -93,18 +107,6 @@ def answer_in_place(client: Any, answers: Answers) -> None:
         if said.code:
             headers["x-amzn-ErrorType"] = said.code
         return AWSResponse(request.url, said.status, headers, _Raw(content))
-
-    client.meta.events.register("before-send", before_send)
-
-
-def one_at_a_time(client: Any) -> None:
-    """Have a client's requests wait for one another: moto's tables can be read while a row is half written."""
-    lock, session = threading.Lock(), client._endpoint.http_session
-
-    def before_send(request: Any, **_: Any) -> AWSResponse:
-        with lock:
-            sent: AWSResponse = session.send(request)
-            return sent
 
     client.meta.events.register("before-send", before_send)
 

@@ -111,7 +111,8 @@ class FolderMachine:
         elif words[0] == "mv" and words[-2] in self.owners:
             self.owners[words[-1]] = self.owners.pop(words[-2])
         elif words[0] == "chown":
-            self.owners[words[-1]] = FileMode(*words[1].split(":"))
+            owner, _, group = words[1].partition(":")
+            self.owners[words[-1]] = FileMode(owner, group)
         return words[0] == "chown"
 
     def _mapped(self, word: str) -> str:
