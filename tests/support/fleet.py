@@ -265,7 +265,7 @@ class RootHelper:
         folder.mkdir(mode=0o700, exist_ok=True)
         for handler in HANDLERS.iterdir():
             text = handler.read_text(encoding="utf-8")
-            assert INSTALLED in text
+            assert INSTALLED in text or "pinthesky-doctor" in text, f"{handler.name} asks nobody"
             (folder / handler.name).write_text(text.replace(INSTALLED, str(self.bin)), encoding="utf-8")
             (folder / handler.name).chmod(0o700)
 
