@@ -273,6 +273,19 @@ def test_doctor_finds_nothing_wrong(online: Stage):
         assert states[check] == "ok"
 
 
+def test_doctor_runs_as_a_job_under_the_client_s_own_unit(online: Stage):
+    made = online.owner.ask("POST", "/jobs", {"type": "doctor", "cameras": ["garden"]})
+    assert made.status_code in (200, 201), made.text
+    path = f"/jobs/{made.json()['id']}/executions/garden"
+
+    def ended() -> dict[str, Any] | None:
+        found: dict[str, Any] = online.owner.ask("GET", path).json()
+        return found if found["status"] in ("SUCCEEDED", "FAILED", "REJECTED", "TIMED_OUT") else None
+
+    execution = eventually(ended, "the job is over", timeout_s=60)
+    assert execution["status"] == "SUCCEEDED", (execution, online.inside.log())
+
+
 def test_view_shows_version_configuration_and_state(online: Stage):
     told = online.pitsctl("view")
     (document,) = told.events
