@@ -70,7 +70,7 @@ class PlacedFiles:
         stale = self._stale(wanted)
         if not missing and not stale:
             return self.found_in_place(wanted)
-        words = [f"write {', '.join(str(one.path) for one in missing)}"] if missing else []
+        words = [f"write {_listed([one.path for one in missing])}"] if missing else []
         words += [f"remove {', '.join(stale)}"] if stale else []
         return Found(Verdict.NEEDED, "; ".join(words))
 
@@ -153,3 +153,14 @@ class PlacedFiles:
         else:
             self._site.must("sh", "-c", _RESTORE, "restore", kept, path)
         self._site.ledger.keep(self.name, {**self.notes(), "files": files})
+
+
+def _listed(paths: Sequence[PurePosixPath]) -> str:
+    """Paths for people, each folder once: `a and b in /etc/x`."""
+    by_folder: dict[PurePosixPath, list[str]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path.name)
+    return "; ".join(
+        str(folder / names[0]) if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} in {folder}"
+        for folder, names in by_folder.items()
+    )

@@ -42,6 +42,7 @@ _LINE = r"^[\x21-\x7e]*\Z"
 
 Line = Annotated[str, Meta(min_length=1, max_length=400, pattern=_LINE)]
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+_BY_CODE = "a code is shown, and an owner types it in the console"
 
 
 class Started(Struct, frozen=True):
@@ -211,10 +212,10 @@ class RegistrationStep:
         """See `Step`."""
         home = self._ledger.home
         if home is None:
-            return Found(Verdict.NEEDED, f"a person types a code at {self._address}")
+            return Found(Verdict.NEEDED, _BY_CODE)
         if not self._is_same(home):
             belongs = f"{home.thing_name} belongs to {home.address or 'AWS'}"
-            return Found(Verdict.NEEDED, f"{belongs}; a person types a code at {self._address}")
+            return Found(Verdict.NEEDED, f"{belongs}; {_BY_CODE}")
         if trouble := self._key.trouble_with_certificate():
             return Found(Verdict.NEEDED, f"{trouble}: register again at {self._address}")
         return Found(Verdict.DONE, f"registered as {home.thing_name} at {home.address}")
