@@ -13,7 +13,7 @@ from pitsctl.plan import Outcome
 from tests.pitsctl.conftest import Installation, Installed
 from tests.support.pretend_root import CutOff, PretendRoot, missing
 
-OPERATIONS = 160
+OPERATIONS = 400
 """More than an installation has; an operation that does not come any more ends the loop."""
 EACH = 1 if os.environ.get("SOAK", "long") == "long" else 37
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
