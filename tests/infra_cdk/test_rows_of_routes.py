@@ -21,7 +21,7 @@ from tests.support.through_lambda import (  # noqa: F401 - the same
     through_lambda,
 )
 
-pytestmark = pytest.mark.usefixtures("sockets_through_lambda")
+pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("sockets_through_lambda")]
 
 take_over(globals(), test_authorization_table)
 

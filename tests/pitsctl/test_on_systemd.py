@@ -35,6 +35,8 @@ from tests.support.house.source import ROOT
 from tests.support.pi_over_ssh import PiOverSsh, made_up_wheel, missing
 from tests.support.small_wheels import DIES_AT_START, LIVES, build_wheel, make_wheel
 
+pytestmark = pytest.mark.soak
+
 PACKAGES = {"python3-picamera2": "python3-libcamera-made-up", "python3-libcamera-made-up": ""}
 
 
@@ -208,7 +210,6 @@ def test_an_update_is_tried_by_the_root_helper_and_the_version_before_can_come_b
     assert pi.show("pinthesky.service", "ActiveState") == "active"
 
 
-@pytest.mark.soak
 def test_a_library_with_another_hash_is_not_installed(pi: Pi, installed: Outcome):
     before = pi.links()
     # The digest in the comment has the wheel sent; it is pip that refuses it.
@@ -220,7 +221,6 @@ def test_a_library_with_another_hash_is_not_installed(pi: Pi, installed: Outcome
     assert pi.links() == before
 
 
-@pytest.mark.soak
 def test_a_version_that_does_not_stay_up_goes_back_and_says_why(pi: Pi, installed: Outcome):
     before = pi.links()
     pi.parcel = pi.wheel("1.3.0", DIES_AT_START)
@@ -231,7 +231,6 @@ def test_a_version_that_does_not_stay_up_goes_back_and_says_why(pi: Pi, installe
     assert pi.show("pinthesky.service", "ActiveState") == "active"
 
 
-@pytest.mark.soak
 def test_a_connection_that_is_lost_in_the_middle_is_gone_on_with(pi: Pi, installed: Outcome):
     pi.parcel = pi.wheel("1.4.0")
     steps, ledger = pi.steps()
