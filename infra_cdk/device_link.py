@@ -14,12 +14,8 @@ from infra_cdk.log_groups import retention_of
 from infra_cdk.names import CAMERA_GROUP, CAMERA_LOG_GROUP, CAMERA_POLICY, ROLE_ALIAS
 from infra_cdk.permissions import allow
 from infra_cdk.settings import Settings
-from pinthesky.model.identifiers import SHADOW_NAME
+from pinthesky.model.camera_policy import LOG_STREAMS, iot_policy
 
-THING = "${iot:Connection.Thing.ThingName}"
-"""In an IoT policy: the thing that connects, if the client id is its name."""
-THING_OF_ROLE = "${credentials-iot:ThingName}"
-"""In the policy of the role: the thing whose certificate has asked for credentials."""
 POLICY_MAX = 2048
 """Most characters of an IoT policy, spaces left out."""
 CREDENTIALS_S = 3600
@@ -57,8 +53,9 @@ class DeviceLink(Construct):
             role_arn=self.role.role_arn,
             credential_duration_seconds=CREDENTIALS_S,
         )
+        start = f"arn:{self._stack.partition}:iot:{self._stack.region}:{self._stack.account}:"
         self.policy = iot.CfnPolicy(
-            self, "Policy", policy_name=CAMERA_POLICY, policy_document=self._document(self.alias.attr_role_alias_arn)
+            self, "Policy", policy_name=CAMERA_POLICY, policy_document=iot_policy(start, self.alias.attr_role_alias_arn)
         )
         self.group = iot.CfnThingGroup(self, "Cameras", thing_group_name=CAMERA_GROUP)
         for kept in (self.alias, self.policy, self.group):
@@ -79,41 +76,15 @@ class DeviceLink(Construct):
         )
 
     def _logging(self) -> iam.PolicyStatement:
-        """The streams of a thing are `YYYY/MM/DD@<thing>`; no thing's name holds an @."""
         group = self._stack.format_arn(
             service="logs",
             resource="log-group",
             resource_name=CAMERA_LOG_GROUP,
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
-        return allow("logs:CreateLogStream", "logs:PutLogEvents", on=[f"{group}:log-stream:????/??/??@{THING_OF_ROLE}"])
-
-    def _document(self, role_alias: str) -> object:
-        start = f"arn:{self._stack.partition}:iot:{self._stack.region}:{self._stack.account}:"
-        shadow = f"$aws/things/{THING}/shadow/name/{SHADOW_NAME}"
-        jobs = f"$aws/things/{THING}/jobs"
-        commands, events = f"pinthesky/events/{THING}/input", f"pinthesky/events/{THING}/output"
-        said = [events, f"{shadow}/get", f"{shadow}/update", f"{jobs}/start-next", f"{jobs}/*/get", f"{jobs}/*/update"]
-        heard = [commands, f"{shadow}/*", f"{jobs}/*"]
-        statements = [
-            {
-                "Effect": "Allow",
-                "Action": "iot:Connect",
-                "Resource": f"{start}client/{THING}",
-                "Condition": {"Bool": {"iot:Connection.Thing.IsAttached": "true"}},
-            },
-            _statement("iot:Publish", [f"{start}topic/{topic}" for topic in said]),
-            _statement("iot:Subscribe", [f"{start}topicfilter/{topic}" for topic in heard]),
-            _statement("iot:Receive", [f"{start}topic/{topic}" for topic in heard]),
-            _statement("iot:AssumeRoleWithCertificate", [role_alias]),
-        ]
-        return {"Version": "2012-10-17", "Statement": statements}
+        return allow("logs:CreateLogStream", "logs:PutLogEvents", on=[f"{group}:{LOG_STREAMS}"])
 
 
 def length_of(document: object) -> int:
     """How many characters IoT counts of a policy."""
     return len("".join(json.dumps(document, separators=(",", ":")).split()))
-
-
-def _statement(action: str, resources: list[str]) -> dict[str, object]:
-    return {"Effect": "Allow", "Action": action, "Resource": resources if len(resources) > 1 else resources[0]}

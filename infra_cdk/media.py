@@ -10,21 +10,16 @@ from constructs import Construct
 from infra_cdk.names import (
     CONVERTED_IMAGES_PREFIX,
     IMAGE_PREFIX,
-    LATEST_STILL,
     PROBE,
     RELEASES_PREFIX,
     VIDEO_PREFIX,
 )
 from infra_cdk.permissions import allow
 from infra_cdk.settings import Settings
+from pinthesky.model.recording import KEPT_TAG, LATEST_STILL, RETENTION_TAG
 
 NONCURRENT_DAYS = 7
 """For how long what was removed or written over can be brought back by hand."""
-EXPIRING_TAG = ("retention", "standard")
-"""Every recording has it until somebody stars it. A lifecycle rule can only include, so starring removes the tag."""
-
-KEPT_TAG = ("kept", "true")
-"""What a starred recording has in its place."""
 
 
 class Media(Construct):
@@ -88,7 +83,7 @@ class Media(Construct):
         """What a camera needs to store its recordings; `thing` is the variable that stands for its name."""
         own = [self.bucket.arn_for_objects(f"{prefix}/{thing}/*") for prefix in (VIDEO_PREFIX, IMAGE_PREFIX)]
         probes = [self.bucket.arn_for_objects(f"{prefix}/{PROBE}") for prefix in (VIDEO_PREFIX, IMAGE_PREFIX)]
-        tag, value = EXPIRING_TAG
+        tag, value = RETENTION_TAG
         return [
             allow("s3:PutObject", on=[*own, *probes]),
             allow(
@@ -116,7 +111,7 @@ class Media(Construct):
 
     @staticmethod
     def _lifecycle(settings: Settings) -> list[s3.LifecycleRule]:
-        tag, value = EXPIRING_TAG
+        tag, value = RETENTION_TAG  # a lifecycle rule can only include, so starring takes the tag away
         # The planes remove a recording with its row, at the same age. The rule is for what they never heard of, so it
         # waits a day longer: no list shows a clip that is gone.
         expiring = [

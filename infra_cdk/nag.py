@@ -13,10 +13,10 @@ from cdk_nag import AwsSolutionsChecks
 from constructs import IConstruct
 
 from infra_cdk.data_plane import STAGE
-from infra_cdk.device_link import THING_OF_ROLE
 from infra_cdk.names import CONVERTED_IMAGES_PREFIX, IMAGE_PREFIX, RELEASES_PREFIX, VIDEO_PREFIX
 from infra_cdk.permissions import ACTIONS_WITHOUT_RESOURCES
 from infra_cdk.stacks import HomeStack, StoreStack
+from pinthesky.model.camera_policy import THING_OF_ROLE
 
 PACK = "AwsSolutions"
 

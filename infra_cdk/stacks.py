@@ -13,7 +13,7 @@ from infra_cdk.conversion import Conversion
 from infra_cdk.data_plane import DataPlane
 from infra_cdk.database import Database
 from infra_cdk.dead_letters import DeadLetters
-from infra_cdk.device_link import THING_OF_ROLE, DeviceLink
+from infra_cdk.device_link import DeviceLink
 from infra_cdk.functions import Archives, PlanesFunction
 from infra_cdk.identity import Identity, SignIn, address_of
 from infra_cdk.ingest import Ingest
@@ -34,6 +34,7 @@ from infra_cdk.names import (
 from infra_cdk.notifications import Notifications
 from infra_cdk.observability import Observability
 from infra_cdk.settings import Settings
+from pinthesky.model.camera_policy import THING_OF_ROLE
 
 
 class StoreStack(Stack):

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 from pinthesky.device.ports import PutOutcome
 from pinthesky.errors import InvalidInput, Unavailable
+from pinthesky.model.recording import RETENTION_TAG
 
 if TYPE_CHECKING:
     from pinthesky.aws.session import AwsSession
     from pinthesky.device.ports import Clock
 
-TAGGING = "retention=standard"
-"""What the bucket's lifecycle rule goes by; a starred clip's tag is changed by the cloud."""
 PROBE_NAME = ".probe"
 """No media file's name begins with '.', so nothing that lists or ingests clips takes it for one."""
 PUT_BASE_S = 120.0
@@ -106,7 +105,7 @@ class S3ObjectStore:
                     ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
                     Metadata=dict(metadata),
-                    Tagging=TAGGING,
+                    Tagging="=".join(RETENTION_TAG),
                     **condition,
                 )
             except ClientError as error:

@@ -24,6 +24,7 @@ from pinthesky.errors import Conflict, NotFound, PinTheSkyError, Unavailable
 from pinthesky.hub.media_index import MediaIndex, Usage
 from pinthesky.hub.media_record import Address, MediaRecord, sidecar_name
 from pinthesky.machine import durable_files
+from pinthesky.model.recording import RETENTION_TAG
 
 logger = logging.getLogger(__name__)
 
@@ -205,8 +206,8 @@ class MediaFolder:
 
     def star(self, key: str, *, starred: bool) -> MediaRecord:
         """Keep an object whatever its age, or no longer. Raises NotFound, NoRoom, Unavailable."""
-        tags = {name: value for name, value in self.find(key).tags.items() if name != "retention"}
-        return self.set_tags(key, tags if starred else {**tags, "retention": "standard"})
+        tags = {name: value for name, value in self.find(key).tags.items() if name != RETENTION_TAG[0]}
+        return self.set_tags(key, tags if starred else {**tags, RETENTION_TAG[0]: RETENTION_TAG[1]})
 
     def _arrived(self, size: int) -> None:
         with self._lock:

@@ -11,10 +11,8 @@ from msgspec import Meta
 
 from pinthesky.errors import InvalidInput, InvariantBroken
 from pinthesky.model.identifiers import FileName, KeyPrefix, ThingName, plain
-from pinthesky.model.recording import LATEST_STILL
+from pinthesky.model.recording import LATEST_STILL, RETENTION_TAG
 
-RETENTION_TAG = ("retention", "standard")
-"""An object without it is starred: kept until somebody says otherwise."""
 PROBE_NAME = ".probe"
 """What a device stores, empty, to find out whether it may store. It is no recording."""
 SIDECAR_MAX = 64 * 1024

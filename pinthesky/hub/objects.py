@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from pinthesky.errors import Conflict, InvalidInput, InvariantBroken, NotFound, Unavailable
 from pinthesky.hub.media_folder import Incoming, MediaFolder, NoRoom
-from pinthesky.hub.media_record import RETENTION_TAG, Address, MediaRecord
+from pinthesky.hub.media_record import Address, MediaRecord
 from pinthesky.hub.media_retention import MediaRetention
 from pinthesky.hub.object_bodies import ObjectBody
 from pinthesky.hub.object_reads import (
@@ -50,6 +50,7 @@ from pinthesky.hub.ports import MEDIA_BUCKET, REGION
 from pinthesky.hub.refusals import Cut, Refusal
 from pinthesky.hub.signatures import Principal, Signatures, SignedRequest, Verified
 from pinthesky.model.identifiers import BucketName, KeyPrefix, ThingName
+from pinthesky.model.recording import RETENTION_TAG
 
 if TYPE_CHECKING:
     from pinthesky.hub.ports import ThingRegistry

@@ -15,6 +15,11 @@ Trigger = Literal["motion", "manual"]
 Kind = Literal["clip", "thumbnail", "timestamps", "still"]
 """`timestamps` stands beside a clip that is a bare `.h264` stream and says when each of its pictures was taken."""
 LATEST_STILL = "thumbnail_latest.jpg"
+"""The one object that a camera may write again and again."""
+RETENTION_TAG = ("retention", "standard")
+"""What a bucket's lifecycle rule goes by: every stored item has it, and what has lost it is starred, kept for ever."""
+KEPT_TAG = ("kept", "true")
+"""What stands in its place then, in S3: the bucket lets no camera, and no thief with its key, tag that anew."""
 
 TIMESTAMPS_SUFFIX = ".timestamps.txt"
 

@@ -1,45 +1,16 @@
-"""What a camera may do in an account: the same as `infra_cdk` grants, for an account without it.
+"""What a camera's role may do in an account: the same as `infra_cdk` grants, for an account without it.
 
-One policy and one role serve every camera: variables stand for the one that asks. Topics and prefixes are those of
-`pinthesky.model.identifiers` and docs/reference/aws.md.
+One role serves every camera: variables stand for the one that asks. The IoT policy is that of
+`pinthesky.model.camera_policy`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pinthesky.model.camera_policy import LOG_STREAMS, THING_OF_ROLE, Document
+from pinthesky.model.recording import KEPT_TAG, LATEST_STILL, RETENTION_TAG
 
-from pinthesky.model.identifiers import SHADOW_NAME
-
-THING = "${iot:Connection.Thing.ThingName}"
-"""In an IoT policy: the thing that connects, if the client id is its name."""
-THING_OF_ROLE = "${credentials-iot:ThingName}"
-"""In the policy of the role: the thing whose certificate has asked for credentials."""
-LATEST_STILL = "thumbnail_latest.jpg"
 PROBE = ".probe"
 """What a camera that is told of another bucket stores to learn whether it may write there."""
-EXPIRING_TAG = ("retention", "standard")
-
-Document = dict[str, Any]
-
-
-def camera_policy(start: str, role_alias_arn: str) -> Document:
-    """The IoT policy; `start` is the ARNs' beginning, `arn:aws:iot:<region>:<account>:`."""
-    shadow, jobs = f"$aws/things/{THING}/shadow/name/{SHADOW_NAME}", f"$aws/things/{THING}/jobs"
-    commands, events = f"pinthesky/events/{THING}/input", f"pinthesky/events/{THING}/output"
-    said = [events, f"{shadow}/get", f"{shadow}/update", f"{jobs}/start-next", f"{jobs}/*/get", f"{jobs}/*/update"]
-    heard = [commands, f"{shadow}/*", f"{jobs}/*"]
-    return _document(
-        {
-            "Effect": "Allow",
-            "Action": "iot:Connect",
-            "Resource": f"{start}client/{THING}",
-            "Condition": {"Bool": {"iot:Connection.Thing.IsAttached": "true"}},
-        },
-        _allow("iot:Publish", [f"{start}topic/{topic}" for topic in said]),
-        _allow("iot:Subscribe", [f"{start}topicfilter/{topic}" for topic in heard]),
-        _allow("iot:Receive", [f"{start}topic/{topic}" for topic in heard]),
-        _allow("iot:AssumeRoleWithCertificate", [role_alias_arn]),
-    )
 
 
 def role_trust(account: str, role_alias_arn: str) -> Document:
@@ -67,19 +38,18 @@ def role_permissions(bucket: str, prefixes: tuple[str, ...], log_group_arn: str)
     if bucket:
         own = [f"arn:aws:s3:::{bucket}/{prefix}/{THING_OF_ROLE}/*" for prefix in prefixes]
         own += [f"arn:aws:s3:::{bucket}/{prefix}/{PROBE}" for prefix in prefixes]
-        tag, value = EXPIRING_TAG
+        tag, value = RETENTION_TAG
         tagging = _allow("s3:PutObjectTagging", own)
         tagging["Condition"] = {
             "StringEquals": {f"s3:RequestObjectTag/{tag}": value},
             "ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": [tag]},
             # What somebody has starred: with its old tag it would expire.
-            "StringNotEquals": {"s3:ExistingObjectTag/kept": "true"},
+            "StringNotEquals": {f"s3:ExistingObjectTag/{KEPT_TAG[0]}": KEPT_TAG[1]},
         }
         statements += [_allow("s3:PutObject", own), tagging]
     if log_group_arn:
-        # The streams of a thing are `YYYY/MM/DD@<thing>`; no thing's name holds an @.
-        streams = f"{log_group_arn}:log-stream:????/??/??@{THING_OF_ROLE}"
-        statements.append(_allow(["logs:CreateLogStream", "logs:PutLogEvents"], [streams]))
+        streams = [f"{log_group_arn}:{LOG_STREAMS}"]
+        statements.append(_allow(["logs:CreateLogStream", "logs:PutLogEvents"], streams))
     return _document(*statements)
 
 
@@ -108,7 +78,7 @@ def bucket_policy(bucket: str, role_arn: str, image_prefix: str) -> Document:
 
 def bucket_lifecycle(days: int) -> Document:
     """What is tagged as ordinary goes after `days`; what somebody stars loses the tag, and stays."""
-    tag, value = EXPIRING_TAG
+    tag, value = RETENTION_TAG
     return {
         "Rules": [
             {

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from pinthesky.errors import Conflict, InvalidInput, NotFound
+from pinthesky.model import camera_policy
 from pitsctl import aws_policies
 from pitsctl.aws_account import errors
 from pitsctl.aws_shared import MADE_BY, TAG, SharedStep, same, tags
@@ -149,7 +150,7 @@ class RoleStep(SharedStep):
             iam.delete_role(RoleName=self.resource)
         return True
 
-    def _permissions(self) -> aws_policies.Document:
+    def _permissions(self) -> camera_policy.Document:
         log_group = self.names.log_group and self.account.arn("logs", f"log-group:{self.names.log_group}")
         return aws_policies.role_permissions(self.names.bucket, self.names.prefixes, log_group)
 
@@ -227,9 +228,9 @@ class PolicyStep(SharedStep):
             iot.delete_policy(policyName=self.resource)
         return True
 
-    def _wanted(self) -> aws_policies.Document:
+    def _wanted(self) -> camera_policy.Document:
         alias = self.account.arn("iot", f"rolealias/{self.names.role_alias}")
-        return aws_policies.camera_policy(self.account.arn("iot", ""), alias)
+        return camera_policy.iot_policy(self.account.arn("iot", ""), alias)
 
     def _document(self) -> Any:
         try:
@@ -306,6 +307,6 @@ class BucketStep(SharedStep):
             return False
         return True
 
-    def _policy(self) -> aws_policies.Document:
+    def _policy(self) -> camera_policy.Document:
         role = RoleStep(self.account, self.names, self.person).arn
         return aws_policies.bucket_policy(self.resource, role, self.names.prefixes[1])

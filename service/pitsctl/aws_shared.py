@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pinthesky.errors import InvalidInput, NotFound
-from pitsctl import aws_policies
+from pinthesky.model import camera_policy
 from pitsctl.aws_account import Account, errors
 from pitsctl.person import Person
 from pitsctl.steps import Found, Say, Verdict
@@ -174,7 +174,7 @@ def tags() -> list[dict[str, str]]:
     return [{"Key": TAG[0], "Value": TAG[1]}]
 
 
-def same(found: Any, wanted: aws_policies.Document) -> bool:
+def same(found: Any, wanted: camera_policy.Document) -> bool:
     """Whether two policies are equal as JSON; IAM and IoT give theirs as text, quoted or not."""
     if isinstance(found, str):
         try:

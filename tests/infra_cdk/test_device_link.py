@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra_cdk.device_link import POLICY_MAX, THING, length_of
+from infra_cdk.device_link import POLICY_MAX, length_of
+from pinthesky.model.camera_policy import THING
 from pinthesky.model.identifiers import ThingName, command_topic, event_topic, log_stream_name, shadow_topic
 from pinthesky.model.settings import CloudWatchSettings
 from tests.support.cloud_template import Cloud

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pinthesky.aws.adapters.media import KEPT_TAG, RETENTION_TAG
+from pinthesky.model.recording import KEPT_TAG, RETENTION_TAG
 from tests.support.cloud_template import Cloud
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pinthesky.model import camera_policy
 from pitsctl import aws_policies
 from tests.support.policies.asking import IOT, KEYS, Asking, Case, cases_of
 from tests.support.policies.cloud_account import CloudAccount
@@ -35,7 +36,7 @@ def asking() -> Asking:
             Policies=[{"PolicyName": "camera", "PolicyDocument": permissions}],
         ),
         "Alias": resource("AWS::IoT::RoleAlias", RoleAlias="PinTheSkyCamera", RoleArn=ROLE),
-        "Policy": resource("AWS::IoT::Policy", PolicyDocument=aws_policies.camera_policy(IOT, ALIAS)),
+        "Policy": resource("AWS::IoT::Policy", PolicyDocument=camera_policy.iot_policy(IOT, ALIAS)),
         "Media": resource("AWS::S3::Bucket", BucketName=BUCKET),
         "MediaPolicy": resource(
             "AWS::S3::BucketPolicy",

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from pinthesky.errors import Conflict, InvalidInput, NotAuthorized, PinTheSkyError, Unavailable
-from pitsctl import aws_policies, places
+from pinthesky.model import camera_policy
+from pitsctl import places
 from pitsctl.answers import Answers, Cloud, CloudWatch, DataPlane, Home, Storage
 from pitsctl.aws_account import Account, Deployment
 from pitsctl.aws_shared import SharedStep
@@ -196,7 +197,7 @@ def test_what_a_camera_may_do_is_its_own_and_no_more(standing: Installation) -> 
     for statement in json.loads(document)["Statement"]:
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         alias = f"rolealias/{made.names.role_alias}"
-        assert all(aws_policies.THING in each or each.endswith(alias) for each in resources)
+        assert all(camera_policy.THING in each or each.endswith(alias) for each in resources)
     role = iam.get_role(RoleName=made.names.role)["Role"]
     condition = role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]
     assert condition["StringEqualsIfExists"] == {"aws:SourceAccount": made.account.id}
@@ -209,7 +210,7 @@ def test_what_a_camera_may_do_is_its_own_and_no_more(standing: Installation) -> 
         "logs:CreateLogStream",
         "logs:PutLogEvents",
     }
-    assert all(aws_policies.THING_OF_ROLE in str(each["Resource"]) for each in permissions)
+    assert all(camera_policy.THING_OF_ROLE in str(each["Resource"]) for each in permissions)
 
 
 def test_the_bucket_is_private_expires_what_is_ordinary_and_lets_nothing_be_written_over(

@@ -10,13 +10,10 @@ from typing import Any
 from pinthesky.aws.clients import Clients, errors
 from pinthesky.errors import InvalidInput, NotFound, Unavailable
 from pinthesky.model.identifiers import BucketName, MediaKey
+from pinthesky.model.recording import KEPT_TAG, RETENTION_TAG
 from pinthesky.planes.ports import MediaObject, MediaPage, StorageUsage
 
 DELETE_MAX = 1000
-RETENTION_TAG = ("retention", "standard")
-"""What the bucket's lifecycle rule goes by: what has lost it is kept for ever."""
-KEPT_TAG = ("kept", "true")
-"""What stands in its place then: the bucket's policy lets no camera, and no thief with its key, tag that anew."""
 URL_LIFETIME_MAX_S = 7 * 24 * 3600
 COUNTED_WITHIN = timedelta(days=3)
 """S3 counts once a day, and the count may be two days late."""

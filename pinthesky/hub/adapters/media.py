@@ -10,9 +10,10 @@ from contextlib import suppress
 from pinthesky.errors import InvalidInput, NotFound
 from pinthesky.hub.media_folder import MediaFolder
 from pinthesky.hub.media_links import MediaLinks
-from pinthesky.hub.media_record import RETENTION_TAG, Address, MediaRecord
+from pinthesky.hub.media_record import Address, MediaRecord
 from pinthesky.hub.media_retention import free_bytes
 from pinthesky.model.identifiers import KeyPrefix, MediaKey
+from pinthesky.model.recording import RETENTION_TAG
 from pinthesky.planes.ports import MediaObject, MediaPage, StorageUsage
 
 
