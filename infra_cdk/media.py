@@ -10,7 +10,6 @@ from constructs import Construct
 from infra_cdk.names import (
     CONVERTED_IMAGES_PREFIX,
     IMAGE_PREFIX,
-    PROBE,
     RELEASES_PREFIX,
     VIDEO_PREFIX,
 )
@@ -82,13 +81,12 @@ class Media(Construct):
     def for_camera(self, thing: str) -> list[iam.PolicyStatement]:
         """What a camera needs to store its recordings; `thing` is the variable that stands for its name."""
         own = [self.bucket.arn_for_objects(f"{prefix}/{thing}/*") for prefix in (VIDEO_PREFIX, IMAGE_PREFIX)]
-        probes = [self.bucket.arn_for_objects(f"{prefix}/{PROBE}") for prefix in (VIDEO_PREFIX, IMAGE_PREFIX)]
         tag, value = RETENTION_TAG
         return [
-            allow("s3:PutObject", on=[*own, *probes]),
+            allow("s3:PutObject", on=own),
             allow(
                 "s3:PutObjectTagging",
-                on=[*own, *probes],
+                on=own,
                 when={
                     "StringEquals": {f"s3:RequestObjectTag/{tag}": value},
                     "ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": [tag]},

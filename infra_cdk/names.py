@@ -21,8 +21,6 @@ CONVERTED_IMAGES_PREFIX = KeyPrefix(f"{VIDEO_PREFIX}_converted_images")
 """Where the predecessor kept its thumbnails; they are still read."""
 RELEASES_PREFIX = KeyPrefix("releases")
 
-PROBE = ".probe"
-"""What a camera stores beside the folders of things to learn whether it may write there."""
 SIGNED_IN_PATH = "/signed-in"
 """Where the identity provider sends the console back to."""
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 from pinthesky.model.camera_policy import LOG_STREAMS, THING_OF_ROLE, Document
 from pinthesky.model.recording import KEPT_TAG, LATEST_STILL, RETENTION_TAG
 
-PROBE = ".probe"
-"""What a camera that is told of another bucket stores to learn whether it may write there."""
-
 
 def role_trust(account: str, role_alias_arn: str) -> Document:
     """Who may take on the role: the credentials provider, for this account's alias and for nobody else's.
@@ -37,7 +34,6 @@ def role_permissions(bucket: str, prefixes: tuple[str, ...], log_group_arn: str)
     statements = []
     if bucket:
         own = [f"arn:aws:s3:::{bucket}/{prefix}/{THING_OF_ROLE}/*" for prefix in prefixes]
-        own += [f"arn:aws:s3:::{bucket}/{prefix}/{PROBE}" for prefix in prefixes]
         tag, value = RETENTION_TAG
         tagging = _allow("s3:PutObjectTagging", own)
         tagging["Condition"] = {

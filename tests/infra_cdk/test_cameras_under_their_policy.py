@@ -59,7 +59,7 @@ def test_no_upload_of_a_camera_is_refused(
     uploaded = enforcement.acting_as(CAMERA, put)
     with enforcement.watching(session.s3()):
         for prefix in ("motion_videos", "capture_images"):
-            enforcement.acting_as(CAMERA, store.probe)(bucket=bucket, prefix=prefix)
+            enforcement.acting_as(CAMERA, store.probe)(bucket=bucket, prefix=f"{prefix}/garden")
         uploaded(store, bucket, path, "motion_videos/garden/1800000000-aa.motion.mp4", overwrite=False)
         uploaded(store, bucket, path, "capture_images/garden/thumbnail_latest.jpg", overwrite=True)
         assert enforcement.refused == []

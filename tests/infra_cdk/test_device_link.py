@@ -96,12 +96,11 @@ def test_a_thing_takes_on_the_role_of_cameras_and_no_other(cloud: Cloud):
 
 
 def test_the_role_names_the_thing_wherever_it_can(cloud: Cloud):
-    shared = {"motion_videos/.probe", "capture_images/.probe"}
     for statement in role_statements(cloud):
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in resources:
             own = "${credentials-iot:ThingName}" in resource
-            assert own or resource.endswith("/POST/@connections/*") or any(resource.endswith(each) for each in shared)
+            assert own or resource.endswith("/POST/@connections/*")
 
 
 def test_a_recording_can_only_be_given_the_tag_by_which_it_expires(cloud: Cloud):
