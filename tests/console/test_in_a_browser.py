@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect
 
 from pinthesky.hub.accounts import new_link_secret
 from pinthesky.hub.foundation import Foundation
@@ -31,22 +30,10 @@ from tests.support.fleet import Fleet, running_fleet
 from tests.support.hub_console import Console
 from tests.support.hub_process import Camera, HubProcess
 
-CHROMIUM = shutil.which("chromium")
 SLOW_MS = 20_000
 VIEWER = "viewer@example.org"
 
-pytestmark = [
-    pytest.mark.needs_av,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: sudo apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
+pytestmark = pytest.mark.needs_av
 
 
 @pytest.fixture(scope="module")

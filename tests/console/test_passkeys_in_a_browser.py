@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect
 
 from pinthesky.hub.accounts import new_link_secret
 from pinthesky.hub.foundation import Foundation
 from pinthesky.hub.sign_in import link_to
 from tests.support.hub_process import HubProcess
 
-CHROMIUM = shutil.which("chromium")
 SLOW_MS = 20_000
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: sudo apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
